@@ -1,0 +1,54 @@
+"""Durable background work on PostgreSQL: submit runs, lease them, execute them, settle each."""
+
+from simpleworkflow.backends.registry import migrate, open_store, pending_migrations
+from simpleworkflow.client import Client
+from simpleworkflow.core.errors import (
+    LeaseLost,
+    PermanentFailure,
+    RetryAfter,
+    RunCancelled,
+    RunNotFound,
+    SchemaNotReady,
+    SimpleWorkflowError,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
+from simpleworkflow.core.events import Observer
+from simpleworkflow.core.records import Event, Run, Submitted
+from simpleworkflow.core.retry import RetryPolicy
+from simpleworkflow.core.states import Status
+from simpleworkflow.core.store import Store
+from simpleworkflow.executor import WorkflowExecutor
+from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
+from simpleworkflow.poller import IntentPoller
+from simpleworkflow.run import WorkflowRun
+
+__all__ = [
+    "Client",
+    "Event",
+    "IntentPoller",
+    "LeaseLost",
+    "MetricsCollector",
+    "Observer",
+    "PermanentFailure",
+    "PrometheusMetrics",
+    "RetryAfter",
+    "RetryPolicy",
+    "Run",
+    "RunCancelled",
+    "RunNotFound",
+    "SchemaNotReady",
+    "SimpleWorkflowError",
+    "Status",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "Submitted",
+    "UsageError",
+    "WorkflowExecutor",
+    "WorkflowRun",
+    "migrate",
+    "open_store",
+    "pending_migrations",
+]

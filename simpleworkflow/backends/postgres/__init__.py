@@ -1,0 +1,1 @@
+"""The PostgreSQL store: everything that its drivers share."""

@@ -1,0 +1,172 @@
+"""What a PostgreSQL driver must offer. It knows connections and statements, nothing of runs."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from simpleworkflow.backends.postgres.url import Address
+from simpleworkflow.core.errors import (
+    SchemaNotReady,
+    StoreConflict,
+    StoreError,
+    StoreUnavailable,
+)
+
+Row = Sequence[Any]
+
+APPLICATION_NAME = "simpleworkflow"
+CONNECT_TIMEOUT = 10
+"""Seconds until an attempt to connect is given up."""
+
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
+PEER_TIMEOUT = 30
+"""Seconds of TCP's own watch: a server that vanished without a word is noticed within PEER_TIMEOUT,
+also in the middle of a statement."""
+
+
+SESSION_SETTINGS = {
+    # Our statements reach every row by an index. Held to that, a plan made while the tables were
+    # small or never analysed stays good when they have grown.
+    "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+    # Compiling a plan takes longer than any statement of ours.
+    "jit": "off",
+    # The only style that both drivers can read; a database may have another one for people.
+    "datestyle": "ISO",
+}
+OPTIONS = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
+"""The settings as the start-up parameter `options`, so that they cost no round trip."""
+
+
+class DataRefused(StoreError):
+    """PostgreSQL cannot hold a value it was given; no such statement has an effect."""
+
+
+class Connection(Protocol):
+    """One session with the server, in autocommit; used by one thread at a time.
+
+    Attributes:
+        may_prepare: whether statements may be prepared. They may not where a pooler such as
+            PgBouncer hands each transaction to another session.
+    """
+
+    may_prepare: bool
+
+    def fetch(self, statement: str, params: Mapping[str, object]) -> Sequence[Row]:
+        """Run one statement with `:name` parameters and return its rows.
+
+        Raises:
+            StoreError: as `translate` says.
+        """
+        ...
+
+    def run_script(self, sql: str) -> None:
+        """Run several statements without parameters, in one transaction.
+
+        Raises:
+            StoreError: as `translate` says.
+        """
+        ...
+
+    def fileno(self) -> int:
+        """Return the session's socket, to wait for what the server says unasked."""
+        ...
+
+    def was_notified(self) -> bool:
+        """Say whether a notification came since the last call; waits for nothing.
+
+        Raises:
+            StoreUnavailable: the server hung up.
+        """
+        ...
+
+    def is_usable(self) -> bool:
+        """Say whether the server still listens, as far as can be seen without asking it."""
+        ...
+
+    def close(self) -> None:
+        """End the session; never raises."""
+        ...
+
+
+class Driver(Protocol):
+    """Opens connections; a module can be one."""
+
+    def connect(self, address: Address, options: str) -> Connection:
+        """Open a session with these start-up options, in which nothing may be prepared yet.
+
+        Raises:
+            StoreUnavailable: nobody answers there, or it refuses.
+            UsageError: the URL cannot be read.
+        """
+        ...
+
+
+def open_session(driver: Driver, address: Address, options: str = OPTIONS) -> Connection:
+    """Connect with our settings, or without them through a pooler that does not pass them on.
+
+    Raises:
+        StoreUnavailable: nobody answers there, or it refuses.
+        UsageError: the URL cannot be read.
+    """
+    try:
+        connection = driver.connect(address, options)
+    except StoreUnavailable as exc:
+        # PgBouncer's words. Everything else would fail the second time too.
+        if "unsupported startup parameter" not in str(exc):
+            raise
+        connection = driver.connect(address, "")
+    shown = connection.fetch("select current_setting('plan_cache_mode')", {})[0][0]
+    connection.may_prepare = shown == SESSION_SETTINGS["plan_cache_mode"]
+    return connection
+
+
+def has_input(file_number: int) -> bool:
+    """Say whether a session has something to read."""
+    # Not select(), which knows no file above 1,024.
+    poll = select.poll()
+    poll.register(file_number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+_UNAVAILABLE = ("08", "28", "3D", "53", "57", "25006", "55P03")
+"""Connection lost, login refused, no such database, out of resources, shut down or cancelled,
+read-only (a standby), lock not granted: waiting may help. SQLSTATEs and classes of PostgreSQL's
+documentation, appendix A."""
+
+_CONFLICT = ("40001", "40P01")
+_NO_TABLES = ("42P01", "42703", "3F000")
+_REFUSED_DATA = ("22", "54")
+
+
+def translate(sqlstate: str | None, message: str, address: Address) -> StoreError:
+    """Return our error for what the server or the connection reported.
+
+    Args:
+        sqlstate: the server's five-letter code; None when the connection itself failed.
+        message: the driver's words, which must not carry a password.
+        address: where it happened.
+    """
+    words = " ".join(message.split())
+    if sqlstate is None or sqlstate.startswith(_UNAVAILABLE):
+        hint = ""
+        if sqlstate == "25006":
+            hint = " (it is read-only: connect to the primary server)"
+        return StoreUnavailable(f"the database {address} is unavailable{hint}: {words}")
+    if sqlstate in _CONFLICT:
+        return StoreConflict(f"the database {address} undid a statement: {words}")
+    if sqlstate in _NO_TABLES:
+        return schema_not_ready(address, f"does not have the tables of this library ({words})")
+    if sqlstate.startswith(_REFUSED_DATA):
+        return DataRefused(f"the database cannot hold a value: {words}")
+    return StoreError(f"the database {address} refused a statement [{sqlstate}]: {words}")
+
+
+def schema_not_ready(address: Address, problem: str) -> SchemaNotReady:
+    """Return the error of a schema without current tables, with the command that makes them."""
+    return SchemaNotReady(
+        f'the schema "{address.schema}" {problem}: run `simpleworkflow migrate "{address}"` '
+        "(with your password), or pass auto_migrate=True"
+    )

@@ -1,0 +1,112 @@
+"""Migrations: numbered, forward-only, each applied once, by however many ask at the same time."""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from functools import cache
+from importlib.resources import files
+
+from attrs import frozen
+
+from simpleworkflow.backends.postgres import statements
+from simpleworkflow.backends.postgres.driver import Connection, schema_not_ready
+from simpleworkflow.backends.postgres.url import Address
+from simpleworkflow.core.errors import SchemaNotReady, UsageError
+
+_FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
+_ENCODINGS = ("UTF8", "SQL_ASCII")
+_LOCK_PAUSE = 0.1
+"""Seconds between tries for the lock. A statement that waits for it would hold a snapshot, which
+the building of an index by the one who has the lock waits for in turn."""
+
+
+@frozen
+class Migration:
+    """One numbered file."""
+
+    version: int
+    name: str
+    source: str
+
+    def sql(self, address: Address) -> str:
+        """Return the script for this schema; it records itself as applied in its transaction."""
+        schema = address.quoted_schema
+        return (
+            f"{self.source.replace('{schema}', schema).strip()}\n\n"
+            f"insert into {schema}.workflow_migration (version, name) "
+            f"values ({self.version}, '{self.name}');\n"
+        )
+
+
+@cache
+def all_migrations() -> tuple[Migration, ...]:
+    """Return every migration of this library, in order."""
+    found = []
+    for file in files(__package__).joinpath("migrations").iterdir():
+        if match := _FILE_NAME.fullmatch(file.name):
+            source = file.read_text(encoding="utf-8")
+            found.append(Migration(int(match[1]), file.name.removesuffix(".sql"), source))
+    return tuple(sorted(found, key=lambda migration: migration.version))
+
+
+def check(connection: Connection, address: Address) -> None:
+    """Return if the schema is at least as new as this library.
+
+    Raises:
+        SchemaNotReady: it is not; the message names the command to run.
+        UsageError: the database cannot hold every text.
+    """
+    check_encoding(connection, address)
+    version, newest = applied_version(connection, address), all_migrations()[-1].version
+    if version == 0:
+        raise schema_not_ready(address, "does not have the tables of this library")
+    if version < newest:
+        raise schema_not_ready(address, f"is at version {version}, this library needs {newest}")
+
+
+def check_encoding(connection: Connection, address: Address) -> None:
+    """Return if the database can hold every text; SQL_ASCII takes whatever it is sent.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    encoding = connection.fetch("select current_setting('server_encoding')", {})[0][0]
+    if encoding not in _ENCODINGS:
+        raise UsageError(
+            f"the database {address} has the encoding {encoding}, in which not every text can be "
+            "kept: use a database that was created with encoding 'UTF8'"
+        )
+
+
+def applied_version(connection: Connection, address: Address) -> int:
+    """Return the number of the newest migration applied, 0 when there is none."""
+    try:
+        found = connection.fetch(statements.load("schema_version", address.quoted_schema), {})
+    except SchemaNotReady:
+        return 0
+    return int(found[0][0])
+
+
+def pending(connection: Connection, address: Address) -> list[tuple[str, str]]:
+    """Return the (name, SQL) of each migration not yet applied."""
+    version = applied_version(connection, address)
+    return [(m.name, m.sql(address)) for m in all_migrations() if m.version > version]
+
+
+def migrate(connection: Connection, address: Address) -> list[str]:
+    """Apply what is missing under an advisory lock and return the names of what was applied."""
+    check_encoding(connection, address)
+    key = {"key": zlib.crc32(f"simpleworkflow:{address.schema}".encode())}
+    pause = threading.Event()
+    while not connection.fetch("select pg_try_advisory_lock(:key::bigint)", key)[0][0]:
+        pause.wait(_LOCK_PAUSE)
+    try:
+        missing = pending(connection, address)
+        for _, sql in missing:
+            connection.run_script(sql)
+    finally:
+        if connection.is_usable():
+            connection.fetch("select pg_advisory_unlock(:key::bigint)", key)
+    return [name for name, _ in missing]

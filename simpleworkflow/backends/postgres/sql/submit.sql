@@ -1,0 +1,29 @@
+-- Create runs and their first events; return which were created. The others' key or id is taken.
+with moment as (
+    select coalesce(:now::timestamptz, now()) as now
+),
+asked as (
+    select *
+      from unnest(:ids::uuid[], :run_types::text[], :payloads::text[], :priorities::int[],
+                  :run_ats::timestamptz[], :delays::float8[], :max_attempts::int[],
+                  :keys::text[], :headers::text[])
+           with ordinality as a (id, type, payload, priority, run_at, delay, max_attempts, key,
+                                 headers, ord)
+),
+created as (
+    insert into {schema}.workflow_run
+           (id, type, payload, priority, run_at, max_attempts, idempotency_key, headers,
+            created_at, updated_at)
+    select id, type, payload::jsonb, priority,
+           coalesce(run_at, (select now from moment) + delay * interval '1 second'),
+           max_attempts, key, headers::jsonb, (select now from moment), (select now from moment)
+      from asked
+     order by ord
+        on conflict do nothing
+    returning id
+),
+history as (
+    insert into {schema}.workflow_event (workflow_id, event_type, data, created_at)
+    select id, 'created', '{}', (select now from moment) from created
+)
+select id::text from created

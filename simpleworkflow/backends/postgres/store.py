@@ -1,0 +1,340 @@
+"""PostgresStore: the Store of a PostgreSQL database, whichever driver carries the statements."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from simpleworkflow.backends.postgres import migrate, params, rows, statements
+from simpleworkflow.backends.postgres.driver import (
+    OPTIONS,
+    Connection,
+    DataRefused,
+    Driver,
+    Row,
+    open_session,
+)
+from simpleworkflow.backends.postgres.hints import Hints, Pair
+from simpleworkflow.backends.postgres.pool import Pool
+from simpleworkflow.backends.postgres.url import Address
+from simpleworkflow.backends.postgres.wakeup import Notifier, channel
+from simpleworkflow.core.errors import NotStorable, StoreConflict
+from simpleworkflow.core.records import (
+    Claim,
+    Event,
+    Extension,
+    Hold,
+    NewRun,
+    Rescued,
+    Run,
+    Settled,
+    Settlement,
+    Submitted,
+    Verdict,
+)
+from simpleworkflow.core.routing import Route
+from simpleworkflow.core.states import Status
+from simpleworkflow.core.storable import check_run_id
+from simpleworkflow.core.store import Bell
+
+POOL_SIZE = 2
+"""Connections beside the one kept for heartbeats: a worker claims on one, settles on the other."""
+
+CONFLICT_TRIES = 5
+
+SLACK = 1_000
+"""How much further a claim looks when others have locked all that it would take."""
+
+ALL_LOCKED = (None, None)
+"""How claim.sql says that; its first columns are the id and the type."""
+
+AGAIN = "again"
+"""What a statement says of a row that was changed while it looked."""
+
+_APPLIED = Settled(Verdict.APPLIED)
+
+NOTIFIER_OPTIONS = f"{OPTIONS} -c synchronous_commit=off"
+"""A notification is gone with the server that falls: no disk needs to hold it."""
+
+logger = logging.getLogger("simpleworkflow.store")
+
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """Holds runs in one schema of a PostgreSQL database.
+
+    Args:
+        driver: carries the statements.
+        address: the database and the schema.
+        clock: gives the time in place of the server's; for tests only.
+        pool_size: how many connections it opens at most, beside one that renews leases.
+
+    Nothing is connected before the first use.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        address: Address,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        pool_size: int = POOL_SIZE,
+    ) -> None:
+        self.address = address
+        self._driver = driver
+        self._clock = clock
+        self._pool = Pool(self._connect, pool_size)
+        # Renewing leases must never wait behind anything else.
+        self._heartbeat_pool = Pool(self._connect, 1)
+        self._notifier = Notifier(
+            lambda: open_session(driver, address, NOTIFIER_OPTIONS), self._notify
+        )
+        self._listening = threading.Lock()
+        self._listener: Callable[[], Connection | None] = lambda: None
+        self._hints = Hints()
+        self._has_logged_polling = False
+        self._is_checked = False
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore {self.address}>"
+
+    def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        """See Store.submit."""
+        if not runs:
+            return []
+        try:
+            created = {row[0] for row in self._fetch("submit", params.of_submit(runs))}
+        except DataRefused as exc:
+            raise NotStorable(f"nothing was submitted: {exc}") from exc
+        if any(not run.delay for run in runs if run.id in created):
+            self._notifier.notify()
+        answers = []
+        for run in runs:
+            answers.append(Submitted(run.id, run.id in created))
+            # A repeat within the group meets the first.
+            created.discard(run.id)
+        taken = [place for place, answer in enumerate(answers) if not answer.created]
+        for place, id_ in zip(taken, self._find_taken([runs[i] for i in taken]), strict=True):
+            answers[place] = Submitted(id_, False)
+        return answers
+
+    def claim(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Claim]:
+        """See Store.claim."""
+        floors = self._hints.floors(route)
+        claims = self._claim(route, limit, worker_id, lease, floors)
+        if floors and len(claims) < limit:
+            # What was remembered is used up: only a walk knows whether there is more.
+            claims += self._claim(route, limit - len(claims), worker_id, lease, {})
+        return claims
+
+    def rescue(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Rescued]:
+        """See Store.rescue."""
+        found = self._fetch("rescue", params.of_rescue(route, limit, worker_id, lease))
+        return [rows.to_rescued(row, worker_id) for row in found]
+
+    def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
+        """See Store.extend."""
+        if not extensions:
+            return []
+        found = self._fetch("extend", params.of_extend(extensions), pool=self._heartbeat_pool)
+        return [Hold(row[0]) for row in found]
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """See Store.settle."""
+        if not settlements:
+            return []
+        try:
+            answers = self._settle_group(settlements)
+        except DataRefused as exc:
+            if len(settlements) == 1:
+                return [Settled(Verdict.UNSTORABLE, str(exc))]
+            # One of the group spoils the statement for all: halve until it stands alone.
+            middle = len(settlements) // 2
+            return self.settle(settlements[:middle]) + self.settle(settlements[middle:])
+        if any(s.status is Status.PENDING and not s.delay for s in settlements):
+            # Given back or rescued: others may go on at once.
+            with self._pool.connection() as connection:
+                self._notify(connection)
+        return answers
+
+    def cancel(self, run_ids: Sequence[str]) -> list[Status | None]:
+        """See Store.cancel."""
+        ids = [check_run_id(run_id) for run_id in run_ids]
+        answers: list[Status | None] = [None] * len(ids)
+        asked = list(range(len(ids)))
+        for _ in _tries("cancel", asked):
+            found = self._fetch("cancel", params.of_cancel([ids[i] for i in asked]))
+            again = []
+            for place, status in found:
+                if status == AGAIN:
+                    again.append(asked[place])
+                else:
+                    answers[asked[place]] = Status(status)
+            asked[:] = again
+        return answers
+
+    def get(self, run_id: str) -> Run | None:
+        """See Store.get."""
+        found = self._fetch("get", {"id": check_run_id(run_id)})
+        return rows.to_run(found[0]) if found else None
+
+    def events(self, run_id: str) -> list[Event]:
+        """See RunReader.events."""
+        found = self._fetch("events", {"id": check_run_id(run_id)})
+        return [rows.to_event(row) for row in found]
+
+    def runs(self, route: Route, limit: int) -> list[Run]:
+        """See RunReader.runs."""
+        found = self._fetch("runs", {**params.of_route(route), "limit": max(0, limit)})
+        return [rows.to_run(row) for row in found]
+
+    def wait_for_runs(self, bell: Bell, seconds: float) -> None:
+        """See Wakeups.wait_for_runs."""
+        # One of all who share this store is enough: who waits keeps a connection from the others.
+        if not self._listening.acquire(blocking=False):
+            bell.wait(seconds)
+            return
+        try:
+            with self._pool.connection() as connection:
+                self._wait_on(connection, bell, seconds)
+        finally:
+            self._listening.release()
+
+    def close(self) -> None:
+        """See Store.close."""
+        self._notifier.close()
+        self._pool.close()
+        self._heartbeat_pool.close()
+
+    def check_schema(self) -> None:
+        """See Migratable.check_schema."""
+        with self._pool.connection() as connection:
+            self._check_schema(connection)
+
+    def migrate(self) -> list[str]:
+        """See Migratable.migrate."""
+        with self._pool.connection() as connection:
+            return migrate.migrate(connection, self.address)
+
+    def pending_migrations(self) -> list[tuple[str, str]]:
+        """See Migratable.pending_migrations."""
+        with self._pool.connection() as connection:
+            return migrate.pending(connection, self.address)
+
+    def _notify(self, connection: Connection) -> None:
+        statement = statements.load("notify", self.address.quoted_schema)
+        connection.fetch(statement, {"channel": channel(self.address.schema)})
+
+    def _wait_on(self, connection: Connection, bell: Bell, seconds: float) -> None:
+        if not connection.may_prepare:
+            # A pooler hands out another session each time: none of ours would be notified.
+            self._log_polling()
+            bell.wait(seconds)
+        elif self._listener() is not connection:
+            connection.run_script(f"listen {channel(self.address.schema)}")
+            self._listener = weakref.ref(connection)
+            # What was submitted before is found by claiming once more.
+        elif not connection.was_notified() and bell.wait(seconds, also=connection.fileno()):
+            connection.was_notified()
+
+    def _log_polling(self) -> None:
+        if not self._has_logged_polling:
+            self._has_logged_polling = True
+            logger.info(
+                "the database %s is reached through a pooler: wake-ups fall back to polling",
+                self.address,
+            )
+
+    def _connect(self) -> Connection:
+        return open_session(self._driver, self.address)
+
+    def _check_schema(self, connection: Connection) -> None:
+        migrate.check(connection, self.address)
+        self._is_checked = True
+
+    def _fetch(
+        self, name: str, given: Mapping[str, object], *, pool: Pool | None = None
+    ) -> Sequence[Row]:
+        statement = statements.load(name, self.address.quoted_schema)
+        # Statements that only read by id have no clock.
+        if ":now" in statement:
+            given = {**given, "now": self._clock() if self._clock else None}
+        for _ in range(CONFLICT_TRIES - 1):
+            try:
+                return self._fetch_once(statement, given, pool or self._pool)
+            except StoreConflict:
+                continue
+        return self._fetch_once(statement, given, pool or self._pool)
+
+    def _fetch_once(self, statement: str, given: Mapping[str, object], pool: Pool) -> Sequence[Row]:
+        with pool.connection() as connection:
+            if not self._is_checked:
+                self._check_schema(connection)
+            return connection.fetch(statement, given)
+
+    def _claim(
+        self,
+        route: Route,
+        limit: int,
+        worker_id: str,
+        lease: timedelta,
+        floors: Mapping[Pair, str],
+    ) -> list[Claim]:
+        asked_at = time.monotonic()
+        remember = not floors and self._hints.is_wanted(route)
+        found: Sequence[Row] = ()
+        for slack in (0, SLACK):
+            asked = params.of_claim(
+                route, limit, worker_id, lease, floors=floors, remember=remember, slack=slack
+            )
+            found = self._fetch("claim", asked)
+            if not (len(found) == 1 and tuple(found[0][:2]) == ALL_LOCKED):
+                break
+        self._hints.learn(route, limit, asked_at, found)
+        return [rows.to_claim(row, worker_id) for row in found if row[0] is not None]
+
+    def _settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        answers = [_APPLIED] * len(settlements)
+        asked = list(range(len(settlements)))
+        for _ in _tries("settle", asked):
+            group = [settlements[i] for i in asked]
+            written = {row[0] for row in self._fetch("settle", params.of_settle(group))}
+            refused = [i for place, i in enumerate(asked, 1) if place not in written]
+            asked[:] = []
+            if refused:
+                why = params.of_settle([settlements[i] for i in refused])
+                for i, (verdict,) in zip(refused, self._fetch("settle_refused", why), strict=True):
+                    if verdict == AGAIN:
+                        asked.append(i)
+                    else:
+                        answers[i] = Settled(Verdict(verdict))
+        return answers
+
+    def _find_taken(self, runs: Sequence[NewRun]) -> list[str]:
+        """Return the id of the existing run for each of these, whose key or id is taken."""
+        if not runs:
+            return []
+        found = {row[0]: row[1] for row in self._fetch("find_taken", params.of_lookup(runs))}
+        for place, run in enumerate(runs):
+            if place not in found:
+                raise StoreConflict(
+                    f"the run with idempotency_key={run.idempotency_key!r} was deleted while it "
+                    "was submitted again: submit once more"
+                )
+        return [found[place] for place in range(len(runs))]
+
+
+def _tries(what: str, asked: Sequence[object]) -> Iterator[None]:
+    """Go on while anything is asked; rows that change under every try are a conflict."""
+    for _ in range(CONFLICT_TRIES):
+        if not asked:
+            return
+        yield
+    if asked:
+        raise StoreConflict(f"{what}: {len(asked)} runs were changed by others at every try")

@@ -1,0 +1,89 @@
+"""Wake-ups by LISTEN and NOTIFY: a hint that spares idle workers the wait for their next poll.
+
+A NOTIFY holds a lock of the whole server while its transaction commits. Sent in the transaction of
+a submit, it would make concurrent producers wait for each other's disk writes. It is therefore sent
+after the commit, on a connection of its own, by a thread that sends one for all submits since the
+last: nothing waits for it, and the last submit is always followed by one.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable
+
+from simpleworkflow.backends.postgres.driver import Connection
+from simpleworkflow.core.errors import SimpleWorkflowError
+
+IDLE_TIME = 30.0
+"""Seconds without a submit after which the thread and its connection are given up."""
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that closing waits for the last notification."""
+
+
+def channel(schema: str) -> str:
+    """Return the channel of a schema, short enough for an identifier whatever its length."""
+    return f"simpleworkflow_{zlib.crc32(schema.encode()):08x}"
+
+
+class Notifier:
+    """Sends notifications for submits that were committed.
+
+    Args:
+        connect: opens a connection.
+        send: sends one notification on it.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection], send: Callable[[Connection], object]
+    ) -> None:
+        self._connect = connect
+        self._send = send
+        self._changed = threading.Condition()
+        self._is_wanted = False
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def notify(self) -> None:
+        """Send a notification soon; does not wait for it."""
+        with self._changed:
+            self._is_wanted = True
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(
+                    target=self._work, name="simpleworkflow-notifier", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Send what is wanted still, and end."""
+        with self._changed:
+            self._is_closed = True
+            thread = self._thread
+            self._changed.notify()
+        if thread is not None:
+            thread.join(CLOSE_TIMEOUT)
+
+    def _work(self) -> None:
+        connection: Connection | None = None
+        while self._wait():
+            try:
+                connection = connection or self._connect()
+                self._send(connection)
+            except SimpleWorkflowError:
+                # Only a hint: workers poll, and the next submit tries a new connection.
+                if connection is not None:
+                    connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    def _wait(self) -> bool:
+        """Wait until a notification is wanted; False when the thread is to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_wanted or self._is_closed, IDLE_TIME)
+            is_wanted, self._is_wanted = self._is_wanted, False
+            if not is_wanted:
+                self._thread = None
+            return is_wanted

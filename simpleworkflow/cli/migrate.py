@@ -1,0 +1,33 @@
+"""`simpleworkflow migrate`: create or update the tables."""
+
+from __future__ import annotations
+
+import click
+
+from simpleworkflow import migrate, pending_migrations
+
+NOTHING = "nothing to do"
+
+
+@click.command("migrate")
+@click.argument("url")
+@click.option("--print", "is_print", is_flag=True, help="Print the SQL, and run nothing.")
+def command(url: str, is_print: bool) -> None:
+    """Create or update the tables in the database at URL.
+
+    Every migration is applied once, however often and by however many this is run.
+    The schema is the one that search_path names in the URL, `workflow` by default:
+    postgresql://user:password@host/database?search_path=workflow
+    """
+    click.echo(_pending(url) if is_print else _applied(url))
+
+
+def _applied(url: str) -> str:
+    names = migrate(url)
+    return "\n".join(f"applied {name}" for name in names) or NOTHING
+
+
+def _pending(url: str) -> str:
+    missing = pending_migrations(url)
+    # A comment, so that what is printed is SQL in either case.
+    return "\n".join(f"-- {name}\n{sql}" for name, sql in missing) or f"-- {NOTHING}"

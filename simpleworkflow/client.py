@@ -1,0 +1,175 @@
+"""Client: how a producer submits runs and follows them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+
+from simpleworkflow.backends.registry import open_store
+from simpleworkflow.core.errors import RunNotFound, UsageError
+from simpleworkflow.core.records import (
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_PRIORITY,
+    Event,
+    NewRun,
+    Run,
+    Submitted,
+    new_run,
+)
+from simpleworkflow.core.states import Status
+from simpleworkflow.core.store import Migratable, RunReader, Store
+
+BATCH = 1_000
+"""Runs that `submit_many` sends in one statement."""
+
+
+class Client:
+    """Submits runs and asks about them; safe to share between threads, and a context manager.
+
+    Args:
+        url_or_store: a database URL, `memory://name`, or a Store, which stays the caller's to
+            close.
+        auto_migrate: create or update the tables first; False by default.
+
+    Raises:
+        UsageError: the URL names no store that can be opened.
+    """
+
+    def __init__(self, url_or_store: str | Store, *, auto_migrate: bool = False) -> None:
+        self._store = open_store(url_or_store)
+        self._is_own = self._store is not url_or_store
+        if auto_migrate and isinstance(self._store, Migratable):
+            self._store.migrate()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._store!r}>"
+
+    def submit(
+        self,
+        type: str,
+        payload: object,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, object] | None = None,
+    ) -> Submitted:
+        """Record the intent to run something.
+
+        Args:
+            type: the dotted, versioned name of what to run, such as `billing.invoice.v1`.
+            payload: what its executor gets: anything JSON can hold.
+            priority: lower runs first; 100 by default.
+            run_at: the earliest execution, a datetime with a time zone; now by default.
+            delay: in place of `run_at`, how long from now (seconds or a timedelta).
+            max_attempts: how many attempts it has; 3 by default.
+            idempotency_key: at most one run with this key exists; when it is taken, the answer
+                names that run and nothing is created.
+            headers: what travels beside the payload.
+
+        Returns:
+            The run's id, and whether this call created it.
+
+        Raises:
+            UsageError: something in it cannot be stored; the message names it.
+            StoreError: the store cannot be reached or refuses.
+        """
+        run = new_run(
+            str(uuid.uuid4()),
+            type,
+            payload,
+            priority=priority,
+            run_at=run_at,
+            delay=delay,
+            max_attempts=max_attempts,
+            idempotency_key=idempotency_key,
+            headers=headers,
+        )
+        return self._store.submit([run])[0]
+
+    def submit_many(self, runs: Iterable[Mapping[str, object]]) -> list[Submitted]:
+        """Submit many runs in few statements; each is a mapping of the arguments of `submit`.
+
+        All are checked before the first is sent. They are sent in batches of 1,000, each of which
+        is created as a whole or not at all.
+
+        Raises:
+            UsageError: one of them cannot be stored; the message says which, and none is created.
+            StoreError: the store failed; batches sent before it exist.
+        """
+        checked = [_from_mapping(index, run) for index, run in enumerate(runs)]
+        answers: list[Submitted] = []
+        for start in range(0, len(checked), BATCH):
+            answers += self._store.submit(checked[start : start + BATCH])
+        return answers
+
+    def cancel(self, run_id: str) -> bool:
+        """Cancel a run that has not ended, and say whether it is cancelled now.
+
+        False means that it had succeeded or failed before. An executor at work on it learns of it
+        by `run.is_cancelled()`.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        status = self._store.cancel([run_id])[0]
+        if status is None:
+            raise _not_found(run_id)
+        return status is Status.CANCELLED
+
+    def get(self, run_id: str) -> Run:
+        """Return a run as it stands.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        run = self._store.get(run_id)
+        if run is None:
+            raise _not_found(run_id)
+        return run
+
+    def events(self, run_id: str) -> list[Event]:
+        """Return a run's history, oldest first; empty when there is no such run.
+
+        Raises:
+            UsageError: this store keeps no history.
+        """
+        if not isinstance(self._store, RunReader):
+            raise UsageError(f"{self._store!r} keeps no history that can be read")
+        return self._store.events(run_id)
+
+    def close(self) -> None:
+        """Give up the connections of a store that was opened from a URL."""
+        if self._is_own:
+            self._store.close()
+
+
+def _from_mapping(index: int, run: Mapping[str, object]) -> NewRun:
+    try:
+        return new_run(str(uuid.uuid4()), **run)  # type: ignore[arg-type]
+    except UsageError as exc:
+        raise type(exc)(f"run {index} of submit_many: {exc}; nothing was submitted") from exc
+    except TypeError as exc:
+        raise UsageError(
+            f"run {index} of submit_many must be a mapping of submit's arguments, such as "
+            f"{{'type': …, 'payload': …}}: {exc}"
+        ) from exc
+
+
+def _not_found(run_id: str) -> RunNotFound:
+    return RunNotFound(f"there is no run with the id {run_id!r}")

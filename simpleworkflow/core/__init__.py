@@ -1,0 +1,1 @@
+"""The rules of the library: pure values and functions, no I/O, no clock, no chance, no threads."""

@@ -1,0 +1,108 @@
+"""Pacing law: only this module says how many runs to claim and how long to pause.
+
+A worker claims what will start soon: its free slots, and as many more as its average execution
+time lets it start within a small horizon. Ten-millisecond runs therefore come by the hundred, and a
+ten-minute run never waits in the pocket of a busy worker while another worker is idle.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_BATCH = 500
+"""Most runs in one claim: more gain nothing, and hold more rows locked."""
+
+MAX_HELD = 4 * MAX_BATCH
+"""Most runs a worker holds, those that wait to be settled included: a store that takes no outcomes
+is given no more runs to lose."""
+
+LEASE_SHARE = 0.05
+MAX_HORIZON = 0.5
+"""Claimed runs should start within this share of the lease, and within this many seconds."""
+
+PATIENCE = 4
+"""Horizons after which a claimed run that has not started is given back."""
+
+_WEIGHT = 0.05
+"""How much one run counts in the moving average: about the last forty decide."""
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+"""Seconds a worker pauses after the first failed poll, and at most."""
+
+
+@frozen
+class Pacing:
+    """What a worker knows when it decides how many runs to claim.
+
+    Args:
+        concurrency: how many executors run at once.
+        lease: how long a claim holds.
+        average: the moving average of execution times, in seconds; None before the first run.
+        seen: how many runs that average is of. No more than these may wait, so that one quick run
+            at the start does not fill a pocket while other workers are idle.
+    """
+
+    concurrency: int
+    lease: timedelta
+    average: float | None = None
+    seen: int = 0
+
+    @property
+    def horizon(self) -> float:
+        """Seconds within which a claimed run should start."""
+        return min(MAX_HORIZON, LEASE_SHARE * self.lease.total_seconds())
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a claimed run that has not started is given back."""
+        return PATIENCE * self.horizon
+
+    def after(self, seconds: float) -> Pacing:
+        """Return what is known after one more run took `seconds`."""
+        average = seconds
+        if self.average is not None:
+            average = self.average + _WEIGHT * (seconds - self.average)
+        return Pacing(self.concurrency, self.lease, average, self.seen + 1)
+
+    def at_least(self, seconds: float) -> Pacing:
+        """Return what is known once a run has taken `seconds` and is not done."""
+        average = max(seconds, self.average or 0.0)
+        return Pacing(self.concurrency, self.lease, average, self.seen)
+
+    def pocket(self) -> int:
+        """Return how many claimed runs may wait for a slot."""
+        if self.average is None:
+            return 0
+        soon = int(self.horizon * self.concurrency / max(self.average, 1e-9))
+        return min(MAX_BATCH, self.seen, soon)
+
+    def claim_size(self, waiting: int, free_slots: int) -> int:
+        """Return how many runs to claim next; 0 while enough are waiting.
+
+        Args:
+            waiting: claimed runs that have not started.
+            free_slots: executors that are idle.
+
+        The pocket is refilled when it is half empty, so that claims stay few and large.
+        """
+        wanted = free_slots + self.pocket() - waiting
+        if waiting > free_slots + self.pocket() // 2:
+            return 0
+        return max(0, min(MAX_BATCH, wanted))
+
+
+def pause_after_failures(failures: int, rng: Random) -> float:
+    """Return the seconds to wait after this many failed polls in a row.
+
+    Doubles from FIRST_PAUSE up to LONGEST_PAUSE, of which a random half is left out, so that
+    workers that lost one server do not return to it all at once.
+    """
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30))
+    return longest * (0.5 + 0.5 * rng.random())

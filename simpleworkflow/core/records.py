@@ -1,0 +1,293 @@
+"""The frozen records that cross every seam. Payloads and results travel as JSON text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from attrs import field, frozen
+
+from simpleworkflow.core.errors import UsageError
+from simpleworkflow.core.states import EventType, Move, Status, next_status
+from simpleworkflow.core.storable import (
+    check_duration,
+    check_instant,
+    check_int,
+    check_key,
+    check_run_id,
+    check_type,
+    decode_json,
+    encode_json,
+    shown,
+)
+
+DEFAULT_PRIORITY = 100
+DEFAULT_MAX_ATTEMPTS = 3
+
+
+@frozen
+class NewRun:
+    """A run to be submitted; `new_run` makes and checks one.
+
+    Args:
+        id: the run's id, a UUID as text; given by the producer, so that a submit whose reply was
+            lost can be repeated.
+        type: the dotted, versioned name, such as `billing.invoice.v1`.
+        payload_json: the payload as JSON text.
+        priority: lower runs first.
+        run_at: the earliest execution, an instant; None means now, plus `delay`.
+        delay: how long after the submit it may run, by the store's clock.
+        max_attempts: how many attempts it has.
+        idempotency_key: at most one run with this key exists.
+        headers_json: what travels beside the payload, as JSON text.
+    """
+
+    id: str
+    type: str
+    payload_json: str
+    priority: int = DEFAULT_PRIORITY
+    run_at: datetime | None = None
+    delay: timedelta = timedelta(0)
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    idempotency_key: str | None = None
+    headers_json: str | None = None
+
+
+def new_run(
+    id: str,
+    type: str,
+    payload: object,
+    *,
+    priority: int = DEFAULT_PRIORITY,
+    run_at: datetime | None = None,
+    delay: float | timedelta | None = None,
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+    idempotency_key: str | None = None,
+    headers: Mapping[str, object] | None = None,
+) -> NewRun:
+    """Check what a producer gave and make the record of it.
+
+    Raises:
+        UsageError: something in it no store could hold; the message names it.
+    """
+    if run_at is not None and delay is not None:
+        raise UsageError("give run_at (an instant) or delay (a duration), not both")
+    if headers is not None and not isinstance(headers, Mapping):
+        raise UsageError(f"headers={shown(headers)} must be a mapping of text to JSON values")
+    return NewRun(
+        id=check_run_id(id),
+        type=check_type(type),
+        payload_json=encode_json(payload, "payload"),
+        priority=check_int(priority, "priority"),
+        run_at=None if run_at is None else check_instant(run_at, "run_at"),
+        delay=check_duration(0 if delay is None else delay, "delay", allow_zero=True),
+        max_attempts=check_int(max_attempts, "max_attempts", at_least=1),
+        idempotency_key=None if idempotency_key is None else check_key(idempotency_key),
+        headers_json=None if headers is None else encode_json(dict(headers), "headers"),
+    )
+
+
+@frozen
+class Submitted:
+    """The answer to a submit: the run's id, and whether this submit created it."""
+
+    id: str
+    created: bool
+
+
+@frozen
+class Run:
+    """A run as the store holds it."""
+
+    id: str
+    type: str
+    status: Status
+    payload_json: str
+    priority: int
+    run_at: datetime
+    attempt: int
+    max_attempts: int
+    idempotency_key: str | None
+    leased_by: str | None
+    lease_until: datetime | None
+    fence: int
+    last_error: str | None
+    result_json: str | None
+    headers_json: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def payload(self) -> Any:
+        """The payload, read from its JSON text."""
+        return decode_json(self.payload_json, "payload")
+
+    @property
+    def result(self) -> Any:
+        """The result, read from its JSON text; None while there is none."""
+        return None if self.result_json is None else decode_json(self.result_json, "result")
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """What travels beside the payload; empty when nothing does."""
+        return _headers(self.headers_json)
+
+
+@frozen
+class Claim:
+    """A leased run and the proof of the lease: (run_id, worker_id, fence).
+
+    Args:
+        run_id: the run's id.
+        worker_id: who holds the lease.
+        fence: greater at each claim of a run, so two holders are told apart.
+        type, payload_json, headers_json: what to execute.
+        attempt: which try this is, from 0.
+        max_attempts: how many there are.
+        waited: seconds from `run_at` to this claim, by the store's clock.
+    """
+
+    run_id: str
+    worker_id: str
+    fence: int
+    type: str
+    payload_json: str
+    headers_json: str | None
+    attempt: int
+    max_attempts: int
+    waited: float
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """What travels beside the payload; empty when nothing does."""
+        return _headers(self.headers_json)
+
+
+@frozen
+class Rescued:
+    """An expired lease that was taken over, and who had held it."""
+
+    claim: Claim
+    lost_by: str | None
+
+
+@frozen
+class Succeeded:
+    """The executor returned; its result as JSON text."""
+
+    result_json: str
+
+
+@frozen
+class Failed:
+    """The executor raised, or its result cannot be stored.
+
+    Args:
+        error: what to record as `last_error`.
+        is_permanent: no further attempt is wanted.
+        retry_after: the delay the executor asked for; None leaves it to the retry policy.
+    """
+
+    error: str
+    is_permanent: bool = False
+    retry_after: timedelta | None = None
+
+
+@frozen
+class Crashed:
+    """The lease ran out before an outcome came: its worker died or was cut off."""
+
+    worker_id: str | None
+
+
+@frozen
+class Released:
+    """The run was not finished and is given back; it costs no attempt."""
+
+
+Outcome = Succeeded | Failed | Crashed | Released
+
+
+@frozen
+class Settlement:
+    """What is to be written for a claim; `core.decide` makes it.
+
+    Args:
+        claim: the proof; refused when it is not the current one.
+        move: how the run moves.
+        attempt: the run's attempt number afterwards.
+        delay: how long until it may run again; None leaves `run_at` as it is.
+        result_json: the result to keep, as JSON text.
+        error: the `last_error` to keep.
+        ran: how long the executor ran, for the history.
+    """
+
+    claim: Claim
+    move: Move
+    attempt: int
+    delay: timedelta | None = None
+    result_json: str | None = None
+    error: str | None = None
+    ran: timedelta | None = None
+    status: Status = field(init=False)
+
+    @status.default
+    def _status_after_the_move(self) -> Status:
+        return next_status(Status.LEASED, self.move)
+
+
+class Verdict(StrEnum):
+    """What the store says to a settlement."""
+
+    APPLIED = "applied"
+    """Written, now or by an earlier try of the same settlement."""
+    LOST = "lost"
+    """Refused: the claim is not the current one."""
+    CANCELLED = "cancelled"
+    """Refused: the run was cancelled; the outcome is kept in its history."""
+    UNSTORABLE = "unstorable"
+    """Refused: the database cannot hold it; the claim is still held."""
+
+
+@frozen
+class Settled:
+    """The answer to one settlement; `reason` explains an UNSTORABLE one."""
+
+    verdict: Verdict
+    reason: str | None = None
+
+
+@frozen
+class Extension:
+    """A lease to renew from now for `duration`; a duration of zero only asks how it stands."""
+
+    claim: Claim
+    duration: timedelta
+
+
+class Hold(StrEnum):
+    """What the store says to an extension."""
+
+    KEPT = "kept"
+    BUSY = "busy"
+    """Held, but not renewed: somebody else has the run's row locked at the moment."""
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+@frozen
+class Event:
+    """One row of a run's history."""
+
+    id: int
+    run_id: str
+    type: EventType | str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+def _headers(headers_json: str | None) -> dict[str, Any]:
+    headers = {} if headers_json is None else decode_json(headers_json, "headers")
+    return headers if isinstance(headers, dict) else {}

@@ -1,0 +1,149 @@
+"""The seam: what a worker and a client ask of a store, and nothing of how it is kept.
+
+A store speaks of runs, never of SQL. Every method is safe to call from several threads, takes and
+gives batches, and answers in the order it was asked. Time is the store's own: durations cross this
+seam, and the store makes instants of them. Every method may raise a StoreError; "none" is never an
+answer for "failed".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol, runtime_checkable
+
+from simpleworkflow.core.records import (
+    Claim,
+    Event,
+    Extension,
+    Hold,
+    NewRun,
+    Rescued,
+    Run,
+    Settled,
+    Settlement,
+    Submitted,
+)
+from simpleworkflow.core.routing import Route
+from simpleworkflow.core.states import Status
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Holds runs; the only thing a worker and a client talk to."""
+
+    def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        """Create these runs and their `created` events, all of them or none.
+
+        A run whose idempotency key or id is taken is not created again: the answer names the
+        existing one.
+        """
+        ...
+
+    def claim(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Claim]:
+        """Lease up to `limit` due runs of the route, the first by (priority, run_at, created_at).
+
+        Each gets a fence greater than any before it and a `leased` event. Runs that another worker
+        is claiming at this moment are passed over, so two claimers never get the same run.
+        """
+        ...
+
+    def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
+        """Renew leases that are still held, and say of each how it stands.
+
+        A renewal never shortens a lease. An expired one that nobody took over is still held. A
+        claim stands in a group once.
+        """
+        ...
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Write the outcome of claimed runs, each with its event, if its claim is the current one.
+
+        The same settlement may be sent again when its reply was lost: it is APPLIED, once.
+        One that is refused, or that the store cannot hold, harms no other of the group.
+        """
+        ...
+
+    def rescue(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Rescued]:
+        """Take over up to `limit` expired leases of the route, each with a `rescued` event.
+
+        The caller now holds them and settles them as crashed.
+        """
+        ...
+
+    def cancel(self, run_ids: Sequence[str]) -> list[Status | None]:
+        """Cancel runs that have not ended, and say the status of each afterwards; None is unknown.
+
+        A leased run's worker learns of it by its next extension.
+        """
+        ...
+
+    def get(self, run_id: str) -> Run | None:
+        """Return the run, or None when there is none or it was deleted."""
+        ...
+
+    def close(self) -> None:
+        """Give up connections; any later use raises StoreClosed. Closing twice does nothing."""
+        ...
+
+
+@runtime_checkable
+class RunReader(Protocol):
+    """Reads what workers never need."""
+
+    def events(self, run_id: str) -> list[Event]:
+        """Return the history of a run, oldest first; empty when there is no such run."""
+        ...
+
+    def runs(self, route: Route, limit: int) -> list[Run]:
+        """Return up to `limit` runs of the route, in any status, the newest first, then by id.
+
+        Deleted ones are left out.
+        """
+        ...
+
+
+class Bell(Protocol):
+    """What wakes a worker that waits for runs: rung by any thread, waited for by one."""
+
+    def ring(self) -> None:
+        """Wake who waits, or the next one that does."""
+        ...
+
+    def wait(self, seconds: float, *, also: int | None = None) -> bool:
+        """Wait until it rings, or the file number `also` can be read; say whether that can."""
+        ...
+
+
+@runtime_checkable
+class Wakeups(Protocol):
+    """A store that can say at once that there are new runs. It is a hint, never a promise."""
+
+    def wait_for_runs(self, bell: Bell, seconds: float) -> None:
+        """Return when a run may have become claimable, the bell rings, or `seconds` are over.
+
+        Runs submitted since the last call end the next one at once, so that a worker which claims,
+        finds nothing and calls this misses none.
+        """
+        ...
+
+
+@runtime_checkable
+class Migratable(Protocol):
+    """A store whose tables are made and changed by migrations."""
+
+    def check_schema(self) -> None:
+        """Return if the tables are there and no older than this library.
+
+        Raises:
+            SchemaNotReady: they are not; the message names the command that makes them.
+        """
+        ...
+
+    def migrate(self) -> list[str]:
+        """Create or update the tables; safe to run by many at once. Return what was applied."""
+        ...
+
+    def pending_migrations(self) -> list[tuple[str, str]]:
+        """Return the (name, SQL) of what `migrate` would apply now, in order."""
+        ...

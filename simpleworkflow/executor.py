@@ -1,0 +1,125 @@
+"""Executors: the user's code for a type, in any of the forms it may have."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from simpleworkflow.core.errors import UsageError
+from simpleworkflow.core.retry import RetryPolicy
+from simpleworkflow.core.routing import Route, TypePattern, most_specific
+from simpleworkflow.run import WorkflowRun
+
+
+class WorkflowExecutor(ABC):
+    """The user's code for one or more types.
+
+    Attributes:
+        retry_policy: how long its failed runs wait; None leaves it to the poller's.
+    """
+
+    retry_policy: RetryPolicy | None = None
+
+    @abstractmethod
+    def execute(self, run: WorkflowRun) -> Any:
+        """Do the work and return its result, which must be storable as JSON.
+
+        May be `async def`. Whatever it raises fails this attempt; PermanentFailure fails the run
+        for good, and RetryAfter chooses the wait before the next attempt.
+        """
+
+
+ExecutorFunction = Callable[[WorkflowRun], Any]
+
+
+@frozen
+class Registration:
+    """What is to be called for the types of a pattern."""
+
+    pattern: TypePattern
+    function: ExecutorFunction
+    retry_policy: RetryPolicy | None
+
+
+class ExecutorRegistry:
+    """Knows which executor serves a type; the most specific one wins."""
+
+    def __init__(self) -> None:
+        self._registrations: dict[TypePattern, Registration] = {}
+        self._found: dict[str, Registration | None] = {}
+        self._route = Route(())
+
+    def register(
+        self,
+        workflow_type: str,
+        executor: WorkflowExecutor | ExecutorFunction,
+        retry_policy: RetryPolicy | None = None,
+    ) -> None:
+        """Serve a type, or all types of a pattern, with an executor.
+
+        Raises:
+            UsageError: that is no pattern or no executor, or the pattern has an executor already.
+        """
+        pattern = TypePattern.parse(workflow_type)
+        if pattern in self._registrations:
+            raise UsageError(
+                f"{str(pattern)!r} has an executor already: register one executor for each pattern"
+            )
+        function = _function_of(executor, pattern)
+        policy = retry_policy or getattr(executor, "retry_policy", None)
+        if policy is not None and not isinstance(policy, RetryPolicy):
+            raise UsageError(f"retry_policy={policy!r} for {str(pattern)!r} is no RetryPolicy")
+        self._registrations[pattern] = Registration(pattern, function, policy)
+        # Replaced, not cleared: a find() in another thread may write an outdated answer.
+        self._found = {}
+        self._route = Route.of(self._registrations)
+
+    @property
+    def route(self) -> Route:
+        """What is served."""
+        return self._route
+
+    def outside(self, type_prefixes: Route | None) -> list[TypePattern]:
+        """Return the patterns that a worker of these prefixes never claims."""
+        if type_prefixes is None:
+            return []
+        return [p for p in self._route.patterns if not Route((p,)).within(type_prefixes)]
+
+    def find(self, type_: str) -> Registration | None:
+        """Return what serves this type; None when nothing does."""
+        known = self._found
+        try:
+            return known[type_]
+        except KeyError:
+            pattern = most_specific(list(self._registrations), type_)
+            found = None if pattern is None else self._registrations[pattern]
+            known[type_] = found
+            return found
+
+
+def _function_of(executor: object, pattern: TypePattern) -> ExecutorFunction:
+    if isinstance(executor, type):
+        raise UsageError(
+            f"the executor for {str(pattern)!r} is the class {executor.__name__}: "
+            f"register an instance, {executor.__name__}()"
+        )
+    function: Any = getattr(executor, "execute", executor)
+    if not callable(function):
+        raise UsageError(
+            f"the executor for {str(pattern)!r} is a {type(executor).__name__}: register a "
+            "WorkflowExecutor, or a function that takes the run"
+        )
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as exc:
+        raise UsageError(
+            f"the executor for {str(pattern)!r} cannot be called with a run alone: {exc}"
+        ) from None
+    except ValueError:
+        pass  # A builtin without a signature is taken at its word.
+    checked: ExecutorFunction = function
+    return checked

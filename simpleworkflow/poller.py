@@ -1,0 +1,318 @@
+"""IntentPoller: the worker that users see. It checks its settings and starts the parts."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from simpleworkflow.backends.registry import open_store
+from simpleworkflow.core.errors import UsageError
+from simpleworkflow.core.events import Observer
+from simpleworkflow.core.lease import check_lease
+from simpleworkflow.core.retry import RetryPolicy
+from simpleworkflow.core.routing import parse_prefixes
+from simpleworkflow.core.storable import check_duration, check_int, check_worker_id
+from simpleworkflow.core.store import Migratable, Store
+from simpleworkflow.executor import ExecutorFunction, ExecutorRegistry, WorkflowExecutor
+from simpleworkflow.worker.report import Report, logger
+from simpleworkflow.worker.settings import Settings
+
+if TYPE_CHECKING:
+    from simpleworkflow.worker.session import Session
+
+Function = TypeVar("Function", bound=ExecutorFunction)
+
+
+class IntentPoller:
+    """Claims runs of the types it serves, executes them, and settles each.
+
+    Args:
+        db_url: a database URL, `memory://name`, or a Store. A URL without `search_path` (or its
+            alias `schema`) means the schema `workflow`.
+        type_prefixes: patterns of the types to serve, such as `["billing.%"]`; of these, only types
+            with a registered executor are claimed. None serves exactly what is registered.
+        worker_id: names this worker in the tables and the history.
+        poll_interval: how long an idle worker waits before it looks again; seconds (int or float)
+            or a timedelta, 2 seconds by default.
+        lease_duration: how long a claim holds without a heartbeat, 30 seconds by default, at least
+            1 second. A worker that dies loses its runs to others after this time.
+        metrics: an observer that collects metrics.
+        concurrency: how many runs are executed at once, each on a thread; 1 by default.
+        retry_policy: how long failed runs wait; n² minutes plus up to 10 % by default.
+        auto_heartbeat: keep the leases of running executors, which is the default. Without it an
+            executor that works longer than `lease_duration` must call `run.heartbeat()`.
+        execution_timeout: how long an executor may take before its attempt fails; None, the
+            default, is no limit. Python cannot end a thread: the executor should look at
+            `run.is_cancelled()`, and its slot stays taken until it returns.
+        shutdown_timeout: how long `stop()` waits for executors before it gives their runs back to
+            others, which costs no attempt; 30 seconds by default.
+        wakeups: let the store say at once that there are new runs, where it can; True by default.
+            Without, an idle worker finds them within `poll_interval`.
+        observers: callables that are told of every event of `simpleworkflow.core.events`.
+        auto_migrate: create or update the tables at the start; False by default.
+
+    Raises:
+        UsageError: one of these cannot work; the message says which and why.
+    """
+
+    def __init__(
+        self,
+        db_url: str | Store,
+        type_prefixes: Sequence[str] | None = None,
+        worker_id: str = "python-worker",
+        poll_interval: float | timedelta = 2,
+        lease_duration: float | timedelta = 30,
+        metrics: Observer | None = None,
+        *,
+        concurrency: int = 1,
+        retry_policy: RetryPolicy | None = None,
+        auto_heartbeat: bool = True,
+        execution_timeout: float | timedelta | None = None,
+        shutdown_timeout: float | timedelta = 30,
+        wakeups: bool = True,
+        observers: Iterable[Observer] = (),
+        auto_migrate: bool = False,
+    ) -> None:
+        self._db_url = db_url
+        self._registry = ExecutorRegistry()
+        self._settings = Settings(
+            worker_id=check_worker_id(worker_id),
+            type_prefixes=None if type_prefixes is None else parse_prefixes(type_prefixes),
+            poll_interval=_seconds(poll_interval, "poll_interval"),
+            lease=check_lease(lease_duration),
+            concurrency=check_int(concurrency, "concurrency", at_least=1),
+            retry_policy=_policy(retry_policy),
+            auto_heartbeat=auto_heartbeat,
+            execution_timeout=(
+                None
+                if execution_timeout is None
+                else _seconds(execution_timeout, "execution_timeout")
+            ),
+            shutdown_timeout=_seconds(shutdown_timeout, "shutdown_timeout", allow_zero=True),
+            wakeups=wakeups,
+        )
+        self._report = Report(_observers(metrics, observers))
+        self._auto_migrate = auto_migrate
+        self._session: Session | None = None
+        self._is_stop_wanted = False
+        self._starting = threading.Lock()
+        # A URL that cannot work is the caller's mistake here, not one of a thread started later.
+        self._store: Store | None = open_store(db_url)
+
+    @classmethod
+    def from_env(
+        cls, env_file: str | os.PathLike[str] | None = ".env", **options: Any
+    ) -> IntentPoller:
+        """Make a poller from environment variables, and a `.env` file for those not set.
+
+        Reads `DATABASE_URL` (required), `WORKER_TYPE_PREFIXES` (comma-separated; absent means what
+        is registered), `WORKER_ID`, `WORKER_LEASE_DURATION` and `POLL_INTERVAL` (seconds).
+
+        Args:
+            env_file: the file, looked up from the current folder; None reads no file.
+            options: any other argument of IntentPoller; it wins over the environment.
+
+        Raises:
+            UsageError: a variable is missing or cannot be read; the message names it.
+        """
+        return cls(**{**_from_environment(_environment(env_file), options), **options})
+
+    def __repr__(self) -> str:
+        return f"<IntentPoller {self._settings.worker_id}: {self._registry.route or 'no executor'}>"
+
+    def register_executor(
+        self,
+        workflow_type: str,
+        executor: WorkflowExecutor | ExecutorFunction,
+        *,
+        retry_policy: RetryPolicy | None = None,
+    ) -> None:
+        """Execute runs of a type, or of a pattern such as `notify.%`, with an executor.
+
+        Args:
+            workflow_type: an exact type, or a prefix with one `%` at its end. Where several match,
+                the most specific one wins.
+            executor: a WorkflowExecutor, or a function or coroutine function that takes the run.
+            retry_policy: how long its failed runs wait; the poller's policy by default.
+
+        Raises:
+            UsageError: that is no pattern or no executor, or the pattern has one already.
+        """
+        self._registry.register(workflow_type, executor, retry_policy)
+
+    def handler(
+        self, workflow_type: str, *, retry_policy: RetryPolicy | None = None
+    ) -> Callable[[Function], Function]:
+        """Register the decorated function as the executor of a type; see `register_executor`."""
+
+        def register(function: Function) -> Function:
+            self.register_executor(workflow_type, function, retry_policy=retry_policy)
+            return function
+
+        return register
+
+    def start(self) -> None:
+        """Work until `stop()`; blocks. May be called again afterwards.
+
+        In the main thread SIGTERM and SIGINT stop the worker too, a second one without waiting for
+        executors; the previous handlers are put back at the end.
+
+        Raises:
+            UsageError: no executor is registered, none lies within `type_prefixes`, or the poller
+                runs already.
+            StoreUnavailable: the store cannot be reached now. Once started, the worker waits and
+                tries again by itself.
+            SchemaNotReady: the tables are missing or too old; the message names the command.
+        """
+        self._run()
+
+    def drain(self, timeout: float | timedelta | None = None) -> int:
+        """Work until nothing is claimable or at work; return how many runs were executed.
+
+        Runs that wait for their retry or their `run_at` are left for later.
+
+        Args:
+            timeout: stop after so long at the latest, as `stop()` does; None is no limit.
+
+        Raises:
+            As `start()`.
+        """
+        seconds = None if timeout is None else _seconds(timeout, "drain(timeout)", allow_zero=True)
+        return self._run(until_idle=True, timeout=seconds)
+
+    def stop(self) -> None:
+        """Claim no more, let executors finish up to `shutdown_timeout`, and let `start()` return.
+
+        Does not wait. Safe from any thread, a signal handler and an executor. A second call gives
+        back what is still at work at once. Does nothing when the poller does not run.
+        """
+        # Kept for the session of a start() that is still coming up.
+        self._is_stop_wanted = True
+        session = self._session
+        if session is not None:
+            session.stop()
+
+    def _run(self, *, until_idle: bool = False, timeout: float | None = None) -> int:
+        if not self._starting.acquire(blocking=False):
+            raise UsageError("this poller runs already: stop it first, or make another one")
+        self._is_stop_wanted = False
+        try:
+            # Here, so that producers, who import this package too, need not load a worker's parts.
+            from simpleworkflow.worker.session import Session
+            from simpleworkflow.worker.signals import stopping_on_signals
+
+            store = self._opened_store()
+            try:
+                # Known before anything that may take its time, so that stop() is not missed.
+                session = Session(store, self._registry, self._settings, self._report)
+                self._session = session
+                if self._is_stop_wanted:
+                    session.stop()
+                self._check_route()
+                self._prepare(store)
+                with stopping_on_signals(session.stop):
+                    logger.info(
+                        "worker %s starts, serving %s",
+                        self._settings.worker_id,
+                        self._registry.route,
+                    )
+                    return session.run(until_idle=until_idle, timeout=timeout)
+            finally:
+                self._session = None
+                self._close(store)
+        finally:
+            self._starting.release()
+
+    def _opened_store(self) -> Store:
+        store, self._store = self._store, None
+        return store or open_store(self._db_url)
+
+    def _close(self, store: Store) -> None:
+        # A store that the caller made is the caller's to close.
+        if store is not self._db_url:
+            store.close()
+
+    def _prepare(self, store: Store) -> None:
+        if isinstance(store, Migratable):
+            if self._auto_migrate:
+                store.migrate()
+            store.check_schema()
+
+    def _check_route(self) -> None:
+        prefixes = self._settings.type_prefixes
+        if not self._registry.route:
+            raise UsageError(
+                "no executor is registered: call register_executor(type, executor) before start()"
+            )
+        left_out = self._registry.outside(prefixes)
+        if prefixes is not None and not self._registry.route.within(prefixes):
+            raise UsageError(
+                f"no registered executor ({self._registry.route}) lies within "
+                f"type_prefixes=[{prefixes}]: nothing would ever be claimed"
+            )
+        if left_out:
+            logger.warning(
+                "executors outside type_prefixes=[%s] are never called: %s",
+                prefixes,
+                ", ".join(map(str, left_out)),
+            )
+
+
+def _seconds(value: float | timedelta, what: str, *, allow_zero: bool = False) -> float:
+    return check_duration(value, what, allow_zero=allow_zero).total_seconds()
+
+
+def _policy(policy: RetryPolicy | None) -> RetryPolicy:
+    if policy is not None and not isinstance(policy, RetryPolicy):
+        raise UsageError(f"retry_policy={policy!r} must be a RetryPolicy, such as RetryPolicy()")
+    return policy or RetryPolicy()
+
+
+def _observers(metrics: Observer | None, observers: Iterable[Observer]) -> list[Observer]:
+    found = [*([] if metrics is None else [metrics]), *observers]
+    for observer in found:
+        if not callable(observer):
+            raise UsageError(f"the observer {observer!r} must be a callable that takes an event")
+    return found
+
+
+def _environment(env_file: str | os.PathLike[str] | None) -> Mapping[str, str | None]:
+    if env_file is None:
+        return os.environ
+    from dotenv import dotenv_values
+
+    return {**dotenv_values(env_file), **os.environ}
+
+
+def _from_environment(
+    environment: Mapping[str, str | None], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if url := environment.get("DATABASE_URL"):
+        found["db_url"] = url
+    elif "db_url" not in options:
+        raise UsageError(
+            "DATABASE_URL is not set: set it in the environment or in .env, such as "
+            "DATABASE_URL=postgresql://user@host/db"
+        )
+    if worker_id := environment.get("WORKER_ID"):
+        found["worker_id"] = worker_id
+    if prefixes := environment.get("WORKER_TYPE_PREFIXES"):
+        found["type_prefixes"] = [part.strip() for part in prefixes.split(",") if part.strip()]
+    for variable, option in (
+        ("WORKER_LEASE_DURATION", "lease_duration"),
+        ("POLL_INTERVAL", "poll_interval"),
+    ):
+        if text := environment.get(variable):
+            found[option] = _number(text, variable)
+    return found
+
+
+def _number(text: str, variable: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{variable}={text!r} must be a number of seconds") from None

@@ -1,0 +1,93 @@
+"""Execution law: only this module calls an executor, and says what its behaviour means for its run.
+
+A worker's threads and `simpleworkflow.testing.run_executor` both come here, so a unit test is told
+what a worker would do.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from simpleworkflow.core.decide import decide, outcome_of
+from simpleworkflow.core.errors import NotStorable, UsageError
+from simpleworkflow.core.records import Claim, Failed, Outcome, Settlement, Succeeded
+from simpleworkflow.core.retry import RetryPolicy
+from simpleworkflow.core.storable import encode_json
+from simpleworkflow.executor import Registration
+from simpleworkflow.run import Lease, WorkflowRun
+from simpleworkflow.worker.report import logger
+
+
+def execute(
+    registration: Registration,
+    claim: Claim,
+    lease: Lease,
+    wait_for: Callable[[Awaitable[Any]], Any],
+) -> tuple[Outcome, BaseException | None]:
+    """Call the executor of a claimed run; return what came of it, and what went wrong if anything.
+
+    Args:
+        registration: what to call.
+        claim: the run.
+        lease: what answers the run's heartbeats.
+        wait_for: gives the result of an awaitable, for executors that are coroutine functions.
+    """
+    try:
+        run = WorkflowRun(claim, lease)
+    except NotStorable as exc:
+        return Failed(str(exc), is_permanent=True), exc
+    try:
+        result = registration.function(run)
+        if hasattr(result, "__await__"):
+            result = wait_for(result)
+    except BaseException as exc:
+        # SystemExit and the like included: an executor never ends the worker.
+        return _outcome_of(exc), exc
+    try:
+        return Succeeded(encode_json(result, "result")), None
+    except BaseException as exc:
+        return Failed(_described(exc), is_permanent=True), exc
+
+
+def settlement_of(
+    claim: Claim,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    rng: Random,
+    ran: timedelta | None = None,
+) -> Settlement:
+    """Return what to write for an outcome; a policy that fails is logged, and the default serves.
+
+    The arguments are those of `core.decide`.
+    """
+    try:
+        return decide(claim, outcome, policy, rng, ran)
+    except UsageError:
+        logger.exception("the retry policy of %s failed, the default serves", claim.type)
+    except BaseException:
+        # SystemExit included: the curve is the user's code, as the executor is.
+        logger.exception("the retry curve of %s raised, the default serves", claim.type)
+    return decide(claim, outcome, RetryPolicy(), rng, ran)
+
+
+def _outcome_of(error: BaseException) -> Failed:
+    description = _described(error)
+    try:
+        return outcome_of(error, description)
+    except Exception as broken:
+        # Such as a subclass of RetryAfter that never called its __init__.
+        return Failed(f"{_described(broken)}\n\n{description}")
+
+
+def _described(error: BaseException) -> str:
+    """Return an exception's own line, then its traceback; an exception may refuse to be printed."""
+    try:
+        line = "".join(traceback.format_exception_only(error)).strip()
+        trace = "".join(traceback.format_exception(error)).strip()
+    except BaseException:
+        return f"{type(error).__name__} (it cannot be printed)"
+    return f"{line}\n\n{trace}"

@@ -1,0 +1,221 @@
+"""One life of a worker, from start to stop: claims on the caller's thread, and ends in order."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+from simpleworkflow.core import lease as lease_law
+from simpleworkflow.core.decide import decide
+from simpleworkflow.core.errors import StoreError
+from simpleworkflow.core.events import PollFailed, PollSucceeded, RunClaimed, RunRescued
+from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
+from simpleworkflow.core.records import Claim, Crashed
+from simpleworkflow.core.routing import Route
+from simpleworkflow.core.store import Store, Wakeups
+from simpleworkflow.executor import ExecutorRegistry
+from simpleworkflow.worker.bell import Bell
+from simpleworkflow.worker.heartbeat import Heartbeat
+from simpleworkflow.worker.held import HeldRun, HeldRuns
+from simpleworkflow.worker.report import Report, StateLog, fields, logger
+from simpleworkflow.worker.runner import Runner
+from simpleworkflow.worker.settings import Settings
+from simpleworkflow.worker.settler import Settler
+
+RESCUE_BATCH = 100
+"""Expired leases taken over at a time: they are settled in one group."""
+
+FLUSH_TIMEOUT = 5.0
+"""Seconds that outcomes get to be written at the end of a shutdown, at least."""
+
+
+class Session:
+    """Runs a worker once: `run` returns when it was stopped, or has nothing left to do.
+
+    Args:
+        store: where runs are.
+        registry: the executors.
+        settings: how to work.
+        report: who is told.
+    """
+
+    def __init__(
+        self, store: Store, registry: ExecutorRegistry, settings: Settings, report: Report
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._settings = settings
+        self._report = report
+        self._held = HeldRuns()
+        self._changed = Bell()
+        self._wakeups = store if settings.wakeups and isinstance(store, Wakeups) else None
+        self._is_idle = False
+        self._is_stopping = False
+        self._is_urgent = False
+        self._served = self._claimable = Route(())
+        self._rng = Random()
+        self._log = StateLog("polling for runs")
+        self._failures = 0
+        self._rescue_at = 0.0
+        self._runner = Runner(
+            registry=registry,
+            retry_policy=settings.retry_policy,
+            execution_timeout=settings.execution_timeout,
+            pacing=Pacing(settings.concurrency, settings.lease),
+            report=report,
+            on_change=self._changed.ring,
+        )
+        self._heartbeat = Heartbeat(
+            store,
+            self._held,
+            settings.lease,
+            settings.auto_heartbeat,
+            report,
+            self._runner.out_of_time,
+        )
+        self._settler = Settler(store, self._held, report, self._changed.ring)
+        self._runner.connect(self._heartbeat, self._settler)
+
+    def stop(self) -> None:
+        """Ask `run` to end; the second time, without waiting for executors.
+
+        Safe from any thread, a signal handler and an executor.
+        """
+        self._is_urgent = self._is_stopping
+        self._is_stopping = True
+        self._changed.ring()
+
+    def run(self, *, until_idle: bool = False, timeout: float | None = None) -> int:
+        """Claim and execute until stopped; return how many runs were executed.
+
+        Args:
+            until_idle: end as soon as nothing is claimable and nothing is at work.
+            timeout: end after so many seconds at the latest.
+        """
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        self._heartbeat.start()
+        self._settler.start()
+        try:
+            self._claim_until_stopped(until_idle, ends_at)
+        finally:
+            self._shut_down()
+        return self._runner.executed
+
+    def _claim_until_stopped(self, until_idle: bool, ends_at: float | None) -> None:
+        while not self._is_stopping:
+            self._changed.silence()
+            if ends_at is not None and time.monotonic() >= ends_at:
+                return
+            was_idle = not self._held
+            pause = self._poll()
+            if pause is None:
+                continue
+            if until_idle and not self._failures:
+                if was_idle and not self._held:
+                    return
+                # Nothing to claim now; what is at work may bring more when it settles.
+                pause = pause if self._held else 0.0
+            if ends_at is not None:
+                pause = min(pause, max(0.0, ends_at - time.monotonic()))
+            if not self._is_stopping:
+                self._wait(pause)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until something changes here, or in the store when nothing is to be had from it."""
+        if self._wakeups is None or not self._is_idle:
+            self._changed.wait(seconds)
+            return
+        try:
+            self._wakeups.wait_for_runs(self._changed, seconds)
+        except StoreError:
+            # The next poll meets it again, and tells.
+            self._is_idle = False
+
+    def _poll(self) -> float | None:
+        """Claim once; return the seconds to pause until something changes, None for no pause."""
+        self._is_idle = False
+        self._runner.give_back(self._runner.pacing.patience)
+        free = self._settings.concurrency - self._runner.running
+        size = self._runner.pacing.claim_size(self._runner.waiting, free)
+        if size == 0 or len(self._held) >= MAX_HELD + self._settings.concurrency:
+            return self._runner.pacing.patience
+        try:
+            rescued = self._rescue_if_due()
+            claimed = self._claim(size)
+        except Exception as exc:
+            self._failures = self._log.failed(exc)
+            self._report.tell(PollFailed(self._settings.worker_id, exc, self._failures))
+            return pause_after_failures(self._failures, self._rng)
+        self._log.worked()
+        self._failures = 0
+        if claimed or rescued:
+            return None
+        self._is_idle = True
+        return self._settings.poll_interval
+
+    def _claim(self, size: int) -> int:
+        asked_at = time.monotonic()
+        settings = self._settings
+        claims = self._store.claim(self._route(), size, settings.worker_id, settings.lease)
+        held = [self._hold(claim, asked_at) for claim in claims]
+        if self._report.is_heard:
+            # Before the runner has them: no run is reported as started before it is claimed.
+            self._report.tell(PollSucceeded(settings.worker_id, len(claims)))
+            for claim in claims:
+                self._report.tell(RunClaimed(claim))
+        self._runner.put(held)
+        return len(claims)
+
+    def _rescue_if_due(self) -> int:
+        now = time.monotonic()
+        if now < self._rescue_at:
+            return 0
+        settings = self._settings
+        rescued = self._store.rescue(
+            self._route(), RESCUE_BATCH, settings.worker_id, settings.lease
+        )
+        for one in rescued:
+            held = self._hold(one.claim, now)
+            held.decide_once()
+            settlement = decide(one.claim, Crashed(one.lost_by), settings.retry_policy, self._rng)
+            logger.warning("%s", settlement.error, extra=fields(one.claim))
+            self._settler.put(held, settlement)
+            self._report.tell(RunRescued(one.claim, one.lost_by))
+        if len(rescued) < RESCUE_BATCH:
+            self._rescue_at = now + settings.poll_interval
+        return len(rescued)
+
+    def _hold(self, claim: Claim, asked_at: float) -> HeldRun:
+        held = HeldRun(claim, asked_at, lease_law.deadline(asked_at, self._settings.lease))
+        self._held.add(held)
+        return held
+
+    def _route(self) -> Route:
+        """Return what to claim now: executors may be registered while the worker runs."""
+        served, prefixes = self._registry.route, self._settings.type_prefixes
+        if prefixes is None:
+            return served
+        if served is not self._served:
+            self._served, self._claimable = served, served.within(prefixes)
+        return self._claimable
+
+    def _shut_down(self) -> None:
+        """End in order: no new runs, then the runs at work, their outcomes, and last the beats."""
+        self._runner.give_back()
+        ends_at = time.monotonic() + self._settings.shutdown_timeout
+        while self._is_at_work() and not self._is_urgent:
+            seconds = ends_at - time.monotonic()
+            if seconds <= 0:
+                break
+            self._changed.silence()
+            if self._is_at_work() and not self._is_urgent:
+                self._changed.wait(seconds)
+        self._runner.give_up(self._held.undecided())
+        self._settler.close(max(FLUSH_TIMEOUT, ends_at - time.monotonic()))
+        self._runner.stop(timeout=0.1)
+        self._heartbeat.stop()
+        self._heartbeat.join()
+
+    def _is_at_work(self) -> bool:
+        # A run is undecided before its thread counts as running, so none slips through between.
+        return self._runner.running > 0 or bool(self._held.undecided())

@@ -1,0 +1,137 @@
+"""The settler thread: writes outcomes in groups.
+
+While one statement is on its way, finished runs gather for the next: nothing waits for a timer.
+While the store is away, outcomes are kept and sent again; the fence says whether they still count.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from random import Random
+
+from attrs import define
+
+from simpleworkflow.core.decide import decide
+from simpleworkflow.core.events import RunSettled
+from simpleworkflow.core.pacing import pause_after_failures
+from simpleworkflow.core.records import Failed, Settled, Settlement, Verdict
+from simpleworkflow.core.retry import RetryPolicy
+from simpleworkflow.core.store import Store
+from simpleworkflow.worker.held import HeldRun, HeldRuns
+from simpleworkflow.worker.report import Report, StateLog, fields, logger
+
+MAX_GROUP = 1_000
+"""Most settlements in one statement, so that no statement holds row locks for long."""
+
+
+@define
+class _Finished:
+    held: HeldRun
+    settlement: Settlement
+    error: BaseException | None
+
+
+class Settler(threading.Thread):
+    """Settles what it is given until it is closed, then what is left.
+
+    Args:
+        store: where outcomes are written.
+        held: runs are dropped from here once the store has answered.
+        report: who is told of settlements.
+        on_settled: called after each group.
+    """
+
+    def __init__(
+        self, store: Store, held: HeldRuns, report: Report, on_settled: Callable[[], None]
+    ) -> None:
+        super().__init__(name="simpleworkflow-settler", daemon=True)
+        self._store = store
+        self._held = held
+        self._report = report
+        self._on_settled = on_settled
+        self._finished: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
+        self._give_up = threading.Event()
+        self._log = StateLog("settling runs")
+        self._rng = Random()
+
+    def put(
+        self, held: HeldRun, settlement: Settlement, error: BaseException | None = None
+    ) -> None:
+        """Write this settlement soon."""
+        self._finished.put(_Finished(held, settlement, error))
+
+    def close(self, timeout: float) -> None:
+        """Write what was put so far and end; after `timeout` seconds give up what is left."""
+        self._finished.put(None)
+        self.join(timeout)
+        self._give_up.set()
+        self.join(timeout)
+
+    def run(self) -> None:
+        """Settle until closed."""
+        is_closing = False
+        while not is_closing:
+            group, is_closing = self._gather()
+            if group and not self._settle(group):
+                logger.error(
+                    "%d outcomes could not be written before the shutdown: their leases will "
+                    "expire and the runs will be tried again",
+                    len(group),
+                )
+            self._on_settled()
+
+    def _gather(self) -> tuple[list[_Finished], bool]:
+        group = []
+        item = self._finished.get()
+        while item is not None:
+            group.append(item)
+            if len(group) == MAX_GROUP:
+                break
+            try:
+                item = self._finished.get_nowait()
+            except queue.Empty:
+                break
+        return group, item is None
+
+    def _settle(self, group: list[_Finished]) -> bool:
+        """Write a group, however long the store is away; False when told to give up."""
+        while group:
+            try:
+                answers = self._store.settle([finished.settlement for finished in group])
+            except Exception as exc:
+                if self._give_up.wait(pause_after_failures(self._log.failed(exc), self._rng)):
+                    return False
+                continue
+            self._log.worked()
+            group = [
+                again
+                for finished, answer in zip(group, answers, strict=True)
+                if (again := self._note(finished, answer)) is not None
+            ]
+        return True
+
+    def _note(self, finished: _Finished, answer: Settled) -> _Finished | None:
+        """Take in the store's answer; return what to write instead when it cannot be held."""
+        settlement, claim = finished.settlement, finished.settlement.claim
+        if answer.verdict is Verdict.UNSTORABLE and settlement.result_json is not None:
+            failure = Failed(f"the result cannot be stored: {answer.reason}", is_permanent=True)
+            logger.error("run %s failed: %s", claim.run_id, failure.error, extra=fields(claim))
+            instead = decide(claim, failure, RetryPolicy(), self._rng, settlement.ran)
+            return _Finished(finished.held, instead, finished.error)
+        if answer.verdict is not Verdict.APPLIED:
+            # A cancel is what somebody wanted; anything else is worth a look.
+            level = logging.INFO if answer.verdict is Verdict.CANCELLED else logging.WARNING
+            logger.log(
+                level,
+                "the outcome of run %s was not written: %s",
+                claim.run_id,
+                answer.reason or answer.verdict.value,
+                extra=fields(claim),
+            )
+        self._held.drop(finished.held)
+        if self._report.is_heard:
+            self._report.tell(RunSettled(settlement, answer.verdict, finished.error))
+        return None

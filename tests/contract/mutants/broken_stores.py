@@ -1,0 +1,625 @@
+"""Stores that break one law each; the contract must notice every one of them.
+
+Each is a MemoryStore but for one mistake that somebody could make. LAW names the test that must
+fail, which may be one of several that do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import attrs
+
+from simpleworkflow.backends.memory import MemoryStore, _Checked, _Row, _Tables
+from simpleworkflow.core.errors import StoreClosed
+from simpleworkflow.core.records import (
+    Claim,
+    Extension,
+    Hold,
+    NewRun,
+    Settled,
+    Settlement,
+    Submitted,
+    Verdict,
+)
+from simpleworkflow.core.routing import Route, TypePattern
+from simpleworkflow.core.states import EVENT_OF, EventType, Move, Status
+
+A_MOMENT = 0.003
+"""Seconds between two steps that should have been one, so that racing threads do meet there."""
+
+MUTANTS: list[type[Broken]] = []
+
+
+class Broken(MemoryStore):
+    """A store with one mistake; without one, it is the control that passes all laws."""
+
+    LAW: ClassVar[str] = ""
+    Tables: ClassVar[type[_Tables]] = _Tables
+
+    def __init_subclass__(cls) -> None:
+        """List every mutant, but no base class of others."""
+        if cls.LAW:
+            MUTANTS.append(cls)
+
+    @classmethod
+    def opener(cls) -> Callable[[Callable[[], datetime]], Broken]:
+        """Return a function that opens handles onto runs of their own."""
+        tables = cls.Tables()
+
+        def open_one(clock: Callable[[], datetime]) -> Broken:
+            store = cls(clock)
+            store._tables = tables
+            return store
+
+        return open_one
+
+
+class Scanning(_Tables):
+    """Finds what is due by looking at every row: slower, and easier to get wrong."""
+
+    def take_due(self, route: Route, limit: int, now: datetime) -> Iterator[_Row]:
+        """Take the first rows that are due, as `is_due` and `order` say."""
+        due = [row for row in self.rows.values() if self.is_due(row, route, now)]
+        yield from sorted(due, key=self.order)[: max(0, limit)]
+
+    def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+        """Say whether a row may be claimed."""
+        return (
+            row.status is Status.PENDING
+            and row.run_at <= now
+            and row.deleted_at is None
+            and route.matches(row.type)
+        )
+
+    def order(self, row: _Row) -> tuple[Any, ...]:
+        """Return what rows are sorted by."""
+        return (row.priority, row.run_at, row.created_at)
+
+
+class ScanningControl(Broken):
+    """Right in all, though built differently: it must pass."""
+
+    Tables = Scanning
+
+
+# --- Fencing ---------------------------------------------------------------------------------
+
+
+class SettlesByIdAlone(Broken):
+    """Writes the outcome of whoever brings one."""
+
+    LAW = "test_a_rescued_run_refuses_its_first_worker"
+
+    def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
+        row = tables.rows.get(settlement.claim.run_id)
+        if row is not None and row.status is Status.LEASED and row.leased_by is not None:
+            current = attrs.evolve(
+                settlement.claim, fence=row.fence, worker_id=row.leased_by, attempt=row.attempt
+            )
+            settlement = attrs.evolve(settlement, claim=current)
+        return super()._settle_one(tables, settlement, now)
+
+
+class TellsWorkersApartByName(Broken):
+    """Compares the worker's name and no fence, so two of one name share a run."""
+
+    LAW = "test_the_second_worker_settles_what_it_took_over"
+
+    def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
+        row = tables.rows.get(settlement.claim.run_id)
+        if row is not None and row.leased_by == settlement.claim.worker_id:
+            current = attrs.evolve(settlement.claim, fence=row.fence)
+            settlement = attrs.evolve(settlement, claim=current)
+        return super()._settle_one(tables, settlement, now)
+
+
+class ExtendsByIdAlone(Broken):
+    """Renews the lease of whoever asks."""
+
+    LAW = "test_a_lease_that_was_taken_over_cannot_be_renewed"
+
+    def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
+        row = tables.rows.get(extension.claim.run_id)
+        if row is not None and row.leased_by is not None:
+            current = attrs.evolve(extension.claim, fence=row.fence, worker_id=row.leased_by)
+            extension = attrs.evolve(extension, claim=current)
+        return super()._extend_one(tables, extension, now)
+
+
+class IgnoresTheWorker(Broken):
+    """Compares the fence only, though other programs take leases over without touching it."""
+
+    LAW = "test_a_claim_is_proven_by_run_worker_and_fence"
+
+    def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
+        row = tables.rows.get(settlement.claim.run_id)
+        if row is not None and row.leased_by is not None:
+            current = attrs.evolve(settlement.claim, worker_id=row.leased_by)
+            settlement = attrs.evolve(settlement, claim=current)
+        return super()._settle_one(tables, settlement, now)
+
+
+class StartsFencesAnew(Broken):
+    """Counts fences from one again after each outcome."""
+
+    LAW = "test_fences_only_grow"
+
+    def _apply(self, tables: _Tables, row: _Row, *rest: Any) -> None:
+        super()._apply(tables, row, *rest)
+        row.fence = 0
+
+
+# --- Routing ---------------------------------------------------------------------------------
+
+
+class RoutesLikeSql(Broken):
+    """Matches with LIKE, for which `_` is any letter."""
+
+    LAW = "test_a_pattern_serves_its_types_to_the_letter"
+
+    class Tables(Scanning):
+        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+            like = any(matches_like(pattern, row.type) for pattern in route.patterns)
+            return super().is_due(row, Route.of(["%"]), now) and like
+
+
+class RoutesWithoutCase(Broken):
+    """Matches as a case-insensitive collation does."""
+
+    LAW = "test_a_pattern_serves_its_types_to_the_letter"
+
+    class Tables(Scanning):
+        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+            lowered = Route.of(TypePattern(p.literal.lower(), p.is_prefix) for p in route.patterns)
+            return super().is_due(row, Route.of(["%"]), now) and lowered.matches(row.type.lower())
+
+
+class ReadsNoPatternsAsAll(Broken):
+    """Takes a route without patterns for one without limits."""
+
+    LAW = "test_a_route_without_patterns_serves_nothing"
+
+    def claim(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Claim]:
+        return super().claim(route or Route.of(["%"]), limit, worker_id, lease)
+
+
+def matches_like(pattern: TypePattern, type_: str) -> bool:
+    """Match as SQL's LIKE does."""
+    head = type_[: len(pattern.literal)]
+    if len(head) < len(pattern.literal) or (not pattern.is_prefix and type_ != head):
+        return False
+    return all(p in ("_", t) for p, t in zip(pattern.literal, head, strict=True))
+
+
+# --- Order -----------------------------------------------------------------------------------
+
+
+class IgnoresPriority(Broken):
+    """First in, first out."""
+
+    LAW = "test_the_lower_priority_number_comes_first"
+
+    class Tables(Scanning):
+        def order(self, row: _Row) -> tuple[Any, ...]:
+            return (row.run_at, row.created_at)
+
+
+class OrdersByAge(Broken):
+    """Leaves run_at out of the order."""
+
+    LAW = "test_among_equal_priorities_the_earlier_run_at_comes_first"
+
+    class Tables(Scanning):
+        def order(self, row: _Row) -> tuple[Any, ...]:
+            return (row.priority, row.created_at)
+
+
+class PutsRetriesFirst(Broken):
+    """Keeps retries in a queue of their own, which it empties first."""
+
+    LAW = "test_a_retried_run_stands_where_its_new_run_at_puts_it"
+
+    class Tables(Scanning):
+        def order(self, row: _Row) -> tuple[Any, ...]:
+            return (row.attempt == 0, *super().order(row))
+
+
+class RunsTheFuture(Broken):
+    """Never looks at run_at."""
+
+    LAW = "test_a_run_of_the_future_is_not_claimed_before_its_time"
+
+    class Tables(Scanning):
+        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+            return super().is_due(row, route, max(now, row.run_at))
+
+
+class ClaimsTheDeleted(Broken):
+    """Never looks at deleted_at."""
+
+    LAW = "test_a_deleted_run_is_never_claimed"
+
+    class Tables(Scanning):
+        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+            seen = attrs.evolve(row, deleted_at=None)
+            return super().is_due(seen, route, now)
+
+
+# --- Leases and attempts ---------------------------------------------------------------------
+
+
+class ForgivesCrashes(Broken):
+    """Does not count the attempt of a run that was taken over."""
+
+    LAW = "test_a_crash_counts_as_an_attempt"
+
+    def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+        if row.history[-1][1] is EventType.RESCUED:
+            settlement = attrs.evolve(settlement, attempt=row.attempt)
+        super()._apply(tables, row, settlement, *rest)
+
+
+class ChargesForReleases(Broken):
+    """Counts an attempt of a run that was given back."""
+
+    LAW = "test_a_release_costs_no_attempt"
+
+    def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+        super()._apply(tables, row, settlement, *rest)
+        row.attempt += settlement.move is Move.RELEASE
+
+
+class ClaimsExpiredLeases(Broken):
+    """Hands out runs whose lease ran out as if nothing had happened."""
+
+    LAW = "test_a_leased_run_is_not_claimed_again"
+
+    def claim(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Claim]:
+        found = super().claim(route, limit, worker_id, lease)
+        if len(found) < limit:
+            more = self.rescue(route, limit - len(found), worker_id, lease)
+            found += [rescued.claim for rescued in more]
+        return found
+
+
+class RescuesEarly(Broken):
+    """Allows for clocks that differ, at the cost of the worker."""
+
+    LAW = "test_a_lease_is_taken_over_at_its_end_and_not_before"
+
+    class Tables(_Tables):
+        def expired(self, route: Route, now: datetime) -> list[_Row]:
+            return super().expired(route, now + timedelta(seconds=1))
+
+
+class ShortensLeases(Broken):
+    """Renews to now plus the duration, even when that is sooner."""
+
+    LAW = "test_a_renewal_never_shortens_a_lease"
+
+    def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
+        hold = super()._extend_one(tables, extension, now)
+        if hold is Hold.KEPT and extension.duration:
+            tables.rows[extension.claim.run_id].lease_until = now + extension.duration
+        return hold
+
+
+class DropsExpiredLeases(Broken):
+    """Calls an expired lease lost, though nobody took the run over."""
+
+    LAW = "test_an_expired_lease_that_nobody_took_over_is_still_held"
+
+    def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
+        row = tables.rows.get(extension.claim.run_id)
+        if row is not None and row.lease_until is not None and row.lease_until <= now:
+            return Hold.LOST
+        return super()._extend_one(tables, extension, now)
+
+
+# --- Settling --------------------------------------------------------------------------------
+
+
+class ForgetsWhatItWrote(Broken):
+    """Refuses a settlement that it has already written."""
+
+    LAW = "test_a_settlement_sent_again_after_a_lost_reply_changes_nothing"
+
+    def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
+        row = tables.rows.get(settlement.claim.run_id)
+        is_over = row is not None and row.leased_by is None and row.status is not Status.CANCELLED
+        return Settled(Verdict.LOST) if is_over else super()._settle_one(tables, settlement, now)
+
+
+class WritesRepeatsAgain(Broken):
+    """Records a repeated settlement a second time."""
+
+    LAW = "test_what_is_sent_again_leaves_no_second_event"
+
+    def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
+        row = tables.rows.get(settlement.claim.run_id)
+        is_repeat = row is not None and row.leased_by is None
+        answer = super()._settle_one(tables, settlement, now)
+        if row is not None and is_repeat and answer.verdict is Verdict.APPLIED:
+            self._record(tables, row, EVENT_OF[settlement.move], {}, now)
+        return answer
+
+
+class SpoilsTheGroup(Broken):
+    """Lets one outcome that cannot be stored take the whole group with it."""
+
+    LAW = "test_one_outcome_that_cannot_be_stored_harms_no_other_of_its_group"
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        for settlement in settlements:
+            texts = (settlement.result_json or "", settlement.error or "")
+            if any("\\u0000" in t or "\x00" in t or "\udc80" in t for t in texts):
+                return [Settled(Verdict.UNSTORABLE, "the group was refused")] * len(settlements)
+        return super().settle(settlements)
+
+
+class StopsAtTheFirstStale(Broken):
+    """Gives up on the rest of a group at the first refusal."""
+
+    LAW = "test_one_stale_settlement_harms_no_other_of_its_group"
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        answers: list[Settled] = []
+        for settlement in settlements:
+            if answers and answers[-1].verdict is Verdict.LOST:
+                answers.append(answers[-1])
+            else:
+                answers += super().settle([settlement])
+        return answers
+
+
+class WipesErrors(Broken):
+    """Clears last_error when a later attempt goes well."""
+
+    LAW = "test_the_last_error_stays_for_who_reads_later"
+
+    def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+        super()._apply(tables, row, settlement, *rest)
+        row.last_error = settlement.error
+
+
+# --- Cancelling ------------------------------------------------------------------------------
+
+
+class RevivesTheCancelled(Broken):
+    """Lets a late retry turn a cancelled run back to pending."""
+
+    LAW = "test_what_comes_after_a_cancel_has_no_effect"
+
+    def _discard(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+        if settlement.move is not Move.RETRY:
+            return super()._discard(tables, row, settlement, *rest)
+        row.status = Status.LEASED
+        return self._apply(tables, row, settlement, *rest)
+
+
+class ThrowsLateOutcomesAway(Broken):
+    """Keeps no trace of what a cancelled run did."""
+
+    LAW = "test_what_comes_after_a_cancel_is_kept_once"
+
+    def _discard(self, tables: _Tables, row: _Row, *rest: Any) -> None:
+        row.leased_by = None
+
+
+class HidesCancels(Broken):
+    """Tells the worker of a cancelled run that it lost its lease."""
+
+    LAW = "test_a_worker_learns_of_a_cancel_by_its_next_heartbeat"
+
+    def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
+        hold = super()._extend_one(tables, extension, now)
+        return Hold.LOST if hold is Hold.CANCELLED else hold
+
+
+class CancelsTheFinished(Broken):
+    """Cancels runs that have ended."""
+
+    LAW = "test_a_run_that_has_ended_never_moves_again"
+
+    def _cancel_one(self, tables: _Tables, run_id: str, now: datetime) -> Status | None:
+        status = super()._cancel_one(tables, run_id, now)
+        if status is not None:
+            tables.rows[run_id].status = Status.CANCELLED
+        return status and Status.CANCELLED
+
+
+# --- History ---------------------------------------------------------------------------------
+
+
+class LosesEvents(Broken):
+    """Writes history as well as it can, and now and then it cannot."""
+
+    LAW = "test_a_life_is_told_in_order"
+
+    def _record(self, tables: _Tables, row: _Row, kind: EventType, *rest: Any) -> None:
+        if kind is not EventType.RETRIED:
+            super()._record(tables, row, kind, *rest)
+
+
+class WritesEventsLater(Broken):
+    """Moves a run first and writes its event afterwards."""
+
+    LAW = "test_nobody_sees_a_move_without_its_event"
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        self._late: list[tuple[Any, ...]] = []
+        answers = super().settle(settlements)
+        time.sleep(A_MOMENT)
+        with self._locked():
+            for late in self._late:
+                super()._record(*late)
+        return answers
+
+    def _record(self, tables: _Tables, row: _Row, kind: EventType, *rest: Any) -> None:
+        if kind is EventType.SUCCEEDED:
+            self._late.append((tables, row, kind, *rest))
+        else:
+            super()._record(tables, row, kind, *rest)
+
+
+class RecordsHeartbeats(Broken):
+    """Fills the history with heartbeats."""
+
+    LAW = "test_heartbeats_leave_no_event"
+
+    def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
+        hold = super()._extend_one(tables, extension, now)
+        if hold is Hold.KEPT:
+            row = tables.rows[extension.claim.run_id]
+            self._record(tables, row, EventType.LEASED, {}, now)
+        return hold
+
+
+# --- Submitting ------------------------------------------------------------------------------
+
+
+class SubmitsHalfABatch(Broken):
+    """Creates run by run, and stops at the first that cannot be held."""
+
+    LAW = "test_a_batch_with_one_run_that_cannot_be_held_creates_none"
+
+    def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        return [answer for run in runs for answer in super(SubmitsHalfABatch, self).submit([run])]
+
+
+class FreesKeys(Broken):
+    """Gives a key free when its run has ended."""
+
+    LAW = "test_a_key_stays_taken_after_its_run_has_moved_on"
+
+    def _apply(self, tables: _Tables, row: _Row, *rest: Any) -> None:
+        super()._apply(tables, row, *rest)
+        if row.idempotency_key is not None and row.status is not Status.PENDING:
+            del tables.keys[row.idempotency_key]
+
+
+class AsksThenCreates(Broken):
+    """Looks for the key first, and creates the run a moment later."""
+
+    LAW = "test_one_key_raced_by_sixteen_producers_is_one_run"
+
+    def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        with self._locked() as (tables, _):
+            is_free = [run.idempotency_key not in tables.keys for run in runs]
+        if is_free != [True] or runs[0].idempotency_key is None:
+            return super().submit(runs)
+        time.sleep(A_MOMENT)
+        with self._locked() as (tables, now):
+            for run in runs:
+                tables.keys.pop(run.idempotency_key or "", None)
+            return [self._submit_one(tables, _Checked.of(run), now) for run in runs]
+
+
+# --- Races -----------------------------------------------------------------------------------
+
+
+class LooksThenLeases(Broken):
+    """Looks for due runs first, and leases them a moment later."""
+
+    LAW = "test_racing_claimers_never_share_a_run_and_together_get_all"
+    Tables = Scanning
+
+    def claim(self, route: Route, limit: int, worker_id: str, lease: timedelta) -> list[Claim]:
+        with self._locked() as (tables, now):
+            found = list(tables.take_due(route, limit, now))
+        time.sleep(A_MOMENT)
+        claims = []
+        with self._locked() as (tables, now):
+            for row in found:
+                row.status = Status.PENDING
+                claims.append(self._lease(tables, row, Move.CLAIM, worker_id, lease, now))
+        return claims
+
+
+class SettlesInTwoSteps(Broken):
+    """Compares the fence first, and writes a moment later."""
+
+    LAW = "test_of_two_outcomes_at_once_one_is_written"
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        with self._locked() as (tables, _):
+            rows = [tables.rows.get(s.claim.run_id) for s in settlements]
+            held = [row and (row.status, row.fence, row.leased_by) for row in rows]
+        if len(settlements) == 1:
+            time.sleep(A_MOMENT)
+        with self._locked() as (tables, now):
+            answers = []
+            for row, before, settlement in zip(rows, held, settlements, strict=True):
+                mine = (Status.LEASED, settlement.claim.fence, settlement.claim.worker_id)
+                if row is not None and before == mine and len(settlements) == 1:
+                    row.status, row.leased_by = Status.LEASED, settlement.claim.worker_id
+                answers.append(self._settle_one(tables, settlement, now))
+            return answers
+
+
+# --- Time, values, closing -------------------------------------------------------------------
+
+
+class KeepsMilliseconds(Broken):
+    """Cuts its time to milliseconds."""
+
+    LAW = "test_instants_are_kept_to_the_microsecond"
+
+    def __init__(self, clock: Callable[[], datetime] | None = None) -> None:
+        super().__init__(clock)
+        precise = self._clock
+        self._clock = lambda: cut(precise())
+
+
+class DropsTimeZones(Broken):
+    """Reads the wall clock of an instant and forgets where it hung."""
+
+    LAW = "test_an_instant_is_the_same_in_every_time_zone"
+
+    def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        return super().submit(
+            [
+                attrs.evolve(run, run_at=run.run_at and run.run_at.replace(tzinfo=UTC))
+                for run in runs
+            ]
+        )
+
+
+class StaysOpen(Broken):
+    """Goes on after it was closed."""
+
+    LAW = "test_a_closed_store_refuses_every_use"
+
+    def close(self) -> None:
+        pass
+
+
+class ClosesForAll(Broken):
+    """Throws the runs away with the first handle that is closed."""
+
+    LAW = "test_closing_a_handle_leaves_the_runs_to_the_others"
+
+    def close(self) -> None:
+        super().close()
+        self._tables.rows.clear()
+
+
+class ClosesOnce(Broken):
+    """Complains when it is closed a second time."""
+
+    LAW = "test_closing_twice_is_closing_once"
+
+    def close(self) -> None:
+        if self._is_closed and self._tables.rows:
+            self._tables.rows.clear()
+            raise StoreClosed("it is closed already")
+        super().close()
+
+
+def cut(instant: datetime) -> datetime:
+    """Return the instant without its microseconds."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)

@@ -1,0 +1,158 @@
+"""What a producer may give, and what records answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+from samples import A_RUN_ID, a_claim
+
+from simpleworkflow.core.errors import IllegalTransition, NotStorable, UsageError
+from simpleworkflow.core.events import PollFailed, RunSettled
+from simpleworkflow.core.records import (
+    NewRun,
+    Run,
+    Settled,
+    Settlement,
+    Verdict,
+    new_run,
+)
+from simpleworkflow.core.states import Move, Status
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def a_new_run(**fields: Any) -> NewRun:
+    values: dict[str, Any] = {"id": A_RUN_ID, "type": "media.thumb.v1", "payload": {}}
+    return new_run(**values | fields)
+
+
+def a_run(**fields: Any) -> Run:
+    values = dict.fromkeys(field.name for field in attrs.fields(Run)) | {
+        "id": A_RUN_ID,
+        "status": Status.PENDING,
+        "payload_json": '{"n":1}',
+    }
+    return Run(**values | fields)
+
+
+def test_a_new_run_has_the_defaults_of_the_tables() -> None:
+    """Priority 100, three attempts, at once."""
+    run = a_new_run()
+
+    assert (run.priority, run.max_attempts, run.run_at) == (100, 3, None)
+    assert (run.delay, run.idempotency_key, run.headers_json) == (timedelta(0), None, None)
+    assert run.payload_json == "{}"
+
+
+def test_a_new_run_keeps_what_was_given() -> None:
+    """An instant of any zone is the same instant in UTC; a number is seconds."""
+    zone = timezone(timedelta(hours=5, minutes=30))
+    run = a_new_run(
+        id=A_RUN_ID.upper(),
+        payload=[1, None],
+        priority=-5,
+        run_at=NOON.astimezone(zone),
+        max_attempts=1,
+        idempotency_key="order-7",
+        headers={"trace": "abc"},
+    )
+
+    assert (run.id, run.payload_json, run.priority) == (A_RUN_ID, "[1,null]", -5)
+    assert (run.run_at, run.max_attempts) == (NOON, 1)
+    assert run.run_at is not None
+    assert run.run_at.tzinfo is UTC
+    assert (run.idempotency_key, run.headers_json) == ("order-7", '{"trace":"abc"}')
+    assert a_new_run(delay=1.5).delay == timedelta(seconds=1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "no-uuid"),
+        ("type", ""),
+        ("type", "a.%"),
+        ("priority", 1.5),
+        ("priority", True),
+        ("priority", 2**31),
+        ("max_attempts", 0),
+        ("run_at", datetime(2030, 1, 1)),
+        ("run_at", "tomorrow"),
+        ("delay", -1),
+        ("delay", timedelta(days=40_000)),
+        ("idempotency_key", ""),
+        ("idempotency_key", 7),
+        ("headers", [("a", 1)]),
+    ],
+)
+def test_what_no_store_could_hold_is_refused_by_name(name: str, value: Any) -> None:
+    """Before anything is written, with the name of the argument in the message."""
+    with pytest.raises(UsageError, match=name):
+        a_new_run(**{name: value})
+
+
+def test_an_instant_and_a_delay_are_not_both_taken() -> None:
+    """One of them would be ignored."""
+    with pytest.raises(UsageError, match="not both"):
+        a_new_run(run_at=NOON, delay=5)
+
+
+@pytest.mark.parametrize("name", ["payload", "headers"])
+def test_values_that_json_cannot_hold_are_refused_with_their_path(name: str) -> None:
+    """So that a producer finds the value in a large payload."""
+    with pytest.raises(NotStorable, match=rf"{name}\['a'\] is nan"):
+        a_new_run(**{name: {"a": float("nan")}})
+
+
+def test_a_run_reads_its_json() -> None:
+    """What is missing reads as nothing."""
+    bare = a_run()
+    full = a_run(result_json="[1]", headers_json='{"trace":"abc"}')
+
+    assert (bare.payload, bare.result, bare.headers) == ({"n": 1}, None, {})
+    assert (full.result, full.headers) == ([1], {"trace": "abc"})
+
+
+def test_headers_that_another_program_wrote_as_no_object_read_as_none() -> None:
+    """They must not cost a worker the run."""
+    assert a_claim(headers_json="[1]").headers == {}
+    assert a_claim(headers_json='{"trace":"abc"}').headers == {"trace": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("move", "status"),
+    [
+        (Move.SUCCEED, Status.SUCCEEDED),
+        (Move.FAIL, Status.FAILED),
+        (Move.RETRY, Status.PENDING),
+        (Move.RELEASE, Status.PENDING),
+    ],
+)
+def test_a_settlement_says_where_its_move_leads(move: Move, status: Status) -> None:
+    """By the transition table, from leased."""
+    assert Settlement(a_claim(), move, 0).status is status
+
+
+def test_a_settlement_with_an_illegal_move_cannot_be_made() -> None:
+    """A leased run cannot be claimed."""
+    with pytest.raises(IllegalTransition):
+        Settlement(a_claim(), Move.CLAIM, 0)
+
+
+def test_records_are_frozen() -> None:
+    """What crossed a seam never changes."""
+    settlement = Settlement(a_claim(), Move.SUCCEED, 0)
+    for record in (a_claim(), settlement, Settled(Verdict.LOST), a_new_run()):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            record.id = "other"  # type: ignore[misc,union-attr]
+
+
+def test_what_observers_are_told_is_a_value() -> None:
+    """Two records of the same happening are equal."""
+    settlement = Settlement(a_claim(), Move.SUCCEED, 0)
+    error = OSError()
+
+    assert RunSettled(settlement, Verdict.APPLIED) == RunSettled(settlement, Verdict.APPLIED)
+    assert PollFailed("w", error, 1) != PollFailed("w", error, 2)

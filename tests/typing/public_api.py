@@ -1,0 +1,88 @@
+"""A program that uses the public names as a user would: read by pyright, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, assert_type
+
+from simpleworkflow import (
+    Client,
+    Event,
+    IntentPoller,
+    RetryPolicy,
+    Run,
+    Submitted,
+    WorkflowExecutor,
+    WorkflowRun,
+)
+from simpleworkflow.embedded import EmbeddedPostgres
+
+
+class EmailExecutor(WorkflowExecutor):
+    """An executor written as a class."""
+
+    def execute(self, run: WorkflowRun) -> dict[str, Any]:
+        """See every attribute an executor uses."""
+        assert_type(run.id, str)
+        assert_type(run.type, str)
+        assert_type(run.attempt, int)
+        assert_type(run.max_attempts, int)
+        assert_type(run.is_cancelled(), bool)
+        run.heartbeat(30)
+        return {"to": run.payload["to"]}
+
+
+def worker(url: str) -> IntentPoller:
+    """Positional in the documented order, the rest by keyword."""
+    poller = IntentPoller(url, ["notify.%"], "email-worker-1", 2, 30, None)
+    poller.register_executor("notify.email.v1", EmailExecutor())
+    poller.register_executor("notify.sms.v1", lambda run: run.payload)
+
+    @poller.handler("notify.push.v1")
+    def push(run: WorkflowRun) -> str:
+        return run.id
+
+    @poller.handler("notify.slow.v1")
+    async def slow(run: WorkflowRun) -> None:
+        run.heartbeat(timedelta(minutes=1))
+
+    # A decorated function keeps its own type.
+    _plain: Callable[[WorkflowRun], str] = push
+    _coroutine: Callable[[WorkflowRun], Awaitable[None]] = slow
+    return poller
+
+
+def options(url: str) -> IntentPoller:
+    """Every keyword, intervals as numbers and as timedeltas."""
+    return IntentPoller(
+        url,
+        type_prefixes=None,
+        poll_interval=0.5,
+        lease_duration=timedelta(seconds=30),
+        concurrency=4,
+        retry_policy=RetryPolicy(),
+        auto_heartbeat=False,
+        execution_timeout=timedelta(minutes=5),
+        shutdown_timeout=10,
+        observers=[],
+        auto_migrate=True,
+    )
+
+
+def producer(url: str) -> None:
+    """What a client answers."""
+    with Client(url) as client:
+        submitted = client.submit("notify.email.v1", {"to": "a@example.org"}, delay=1.5)
+        assert_type(submitted, Submitted)
+        assert_type(submitted.created, bool)
+        assert_type(client.get(submitted.id), Run)
+        assert_type(client.events(submitted.id), list[Event])
+        assert_type(client.cancel(submitted.id), bool)
+
+
+def demo() -> None:
+    """A private server's URL is a URL like any other."""
+    with EmbeddedPostgres() as postgres:
+        assert_type(postgres.url, str)
+        worker(postgres.url).stop()
