@@ -1,0 +1,163 @@
+"""oban on psycopg: fetches in batches, acknowledges in groups; a finished job stays for a day."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvloop
+from oban import Oban, worker
+from oban.schema import install as install_schema
+
+from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+
+
+class _Seen:
+    """What the worker below has seen; the library makes its workers itself."""
+
+    def __init__(self) -> None:
+        self.starts: dict[int, float] = {}
+        self.wanted = -1
+        self.every = asyncio.Event()
+
+
+SEEN = _Seen()
+
+
+@worker(queue="default")
+class Noop:
+    """Notes when it starts."""
+
+    async def process(self, job: Any) -> None:
+        """Note it."""
+        SEEN.starts[job.args["i"]] = clock()
+        if len(SEEN.starts) == SEEN.wanted:
+            SEEN.every.set()
+
+
+@asynccontextmanager
+async def _oban(task: Task, **options: Any) -> AsyncIterator[Oban]:
+    pool = await Oban.create_pool(dsn=task["url"])
+    try:
+        async with Oban(pool=pool, **options) as oban:
+            yield oban
+    finally:
+        await pool.close()
+
+
+def install(task: Task) -> None:
+    """Create its tables."""
+    uvloop.run(_fill(task, 0))
+    wait_for_go()
+    tell(installed=True)
+
+
+def fill(task: Task) -> None:
+    """Create its tables and submit."""
+    uvloop.run(_fill(task, task["runs"]))
+    wait_for_go()
+    tell(filled=True)
+
+
+async def _fill(task: Task, runs: int) -> None:
+    pool = await Oban.create_pool(dsn=task["url"])
+    await install_schema(pool)
+    await pool.close()
+    async with _oban(task) as oban:
+        for first in range(0, runs, 1_000):
+            await _enqueue(oban, range(first, min(first + 1_000, runs)))
+
+
+async def _enqueue(oban: Oban, numbers: range) -> None:
+    await oban.enqueue_many([Noop.new({"i": i}) for i in numbers])
+
+
+def drain(task: Task) -> None:
+    """Work until every job was called; the last acknowledgements may still be on their way."""
+
+    async def work() -> float:
+        SEEN.wanted = task["runs"]
+        async with _oban(task, queues={"default": task["concurrency"]}):
+            await SEEN.every.wait()
+            return clock()
+
+    wait_for_go()
+    started, computed = clock(), cpu()
+    ended = uvloop.run(work())
+    tell(started=started, ended=ended, executed=len(SEEN.starts), cpu=cpu() - computed)
+
+
+def serve(task: Task) -> None:
+    """Note when each job starts, until told to stop."""
+
+    async def work() -> None:
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with _oban(task, queues={"default": task["concurrency"]}):
+            on_stop(lambda: loop.call_soon_threadsafe(stopped.set))
+            await stopped.wait()
+
+    uvloop.run(work())
+    tell(starts=SEEN.starts)
+
+
+def timed(task: Task) -> None:
+    """Submit one job after the other to an idle worker, and note when."""
+    times: dict[int, float] = {}
+
+    async def work() -> None:
+        async with _oban(task) as oban:
+            for i, pause in enumerate(pauses(task["runs"])):
+                # The loop sends its notifications while it waits.
+                await asyncio.sleep(pause)
+                times[i] = clock()
+                await oban.enqueue(Noop.new({"i": i}))
+
+    wait_for_go()
+    uvloop.run(work())
+    tell(times=times)
+
+
+def single(task: Task) -> None:
+    """Submit jobs one at a time."""
+
+    async def work() -> dict[str, float]:
+        async with _oban(task) as oban:
+            await oban.enqueue(Noop.new({"i": -1}))
+            wait_for_go()
+            started = clock()
+            for i in range(task["runs"]):
+                await oban.enqueue(Noop.new({"i": i}))
+            return {"started": started, "ended": clock()}
+
+    tell(**uvloop.run(work()))
+
+
+def bulk(task: Task) -> None:
+    """Submit jobs a thousand at a time."""
+
+    async def work() -> dict[str, float]:
+        async with _oban(task) as oban:
+            await oban.enqueue(Noop.new({"i": -1}))
+            wait_for_go()
+            started = clock()
+            for first in range(0, task["runs"], 1_000):
+                await _enqueue(oban, range(first, first + 1_000))
+            return {"started": started, "ended": clock()}
+
+    tell(**uvloop.run(work()))
+
+
+MODES = {
+    "install": install,
+    "fill": fill,
+    "drain": drain,
+    "serve": serve,
+    "timed": timed,
+    "single": single,
+    "bulk": bulk,
+}
+
+if __name__ == "__main__":
+    main(MODES)

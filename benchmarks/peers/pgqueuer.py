@@ -1,0 +1,142 @@
+"""pgqueuer on asyncpg: claims and completes in batches; a finished job leaves a row in a log."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import uvloop
+from pgqueuer import PgQueuer, Queries
+from pgqueuer.db import AsyncpgDriver
+
+from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+
+NAME = "noop"
+
+
+async def _queries(task: Task) -> Queries:
+    return Queries(AsyncpgDriver(await asyncpg.connect(task["url"])))
+
+
+def install(task: Task) -> None:
+    """Create its tables."""
+
+    async def work() -> None:
+        await (await _queries(task)).install()
+
+    uvloop.run(work())
+    wait_for_go()
+    tell(installed=True)
+
+
+def fill(task: Task) -> None:
+    """Create its tables and submit."""
+
+    async def work() -> None:
+        queries = await _queries(task)
+        await queries.install()
+        for first in range(0, task["runs"], 1_000):
+            await _enqueue(queries, range(first, min(first + 1_000, task["runs"])))
+
+    uvloop.run(work())
+    wait_for_go()
+    tell(filled=True)
+
+
+async def _enqueue(queries: Queries, numbers: range) -> None:
+    count = len(numbers)
+    await queries.enqueue([NAME] * count, [b"%d" % i for i in numbers], [0] * count)
+
+
+def drain(task: Task) -> None:
+    """Work until every job was called; its last batch may still be on its way to the log."""
+
+    async def work() -> dict[str, Any]:
+        done = 0
+        every = asyncio.Event()
+        pgq = PgQueuer(AsyncpgDriver(await asyncpg.connect(task["url"])))
+
+        @pgq.entrypoint(NAME)
+        async def noop(job: Any) -> None:
+            nonlocal done
+            done += 1
+            if done == task["runs"]:
+                every.set()
+
+        working = asyncio.create_task(
+            pgq.run(batch_size=task["concurrency"], dequeue_timeout=timedelta(seconds=5))
+        )
+        await every.wait()
+        ended = clock()
+        pgq.shutdown.set()
+        await working
+        return {"ended": ended, "executed": done}
+
+    wait_for_go()
+    started, computed = clock(), cpu()
+    answer = uvloop.run(work())
+    tell(started=started, cpu=cpu() - computed, **answer)
+
+
+def serve(task: Task) -> None:
+    """Note when each job starts, until told to stop."""
+    starts: dict[int, float] = {}
+
+    async def work() -> None:
+        pgq = PgQueuer(AsyncpgDriver(await asyncpg.connect(task["url"])))
+        loop = asyncio.get_running_loop()
+
+        @pgq.entrypoint(NAME)
+        async def note(job: Any) -> None:
+            starts[int(job.payload)] = clock()
+
+        on_stop(lambda: loop.call_soon_threadsafe(pgq.shutdown.set))
+        await pgq.run(batch_size=task["concurrency"])
+
+    uvloop.run(work())
+    tell(starts=starts)
+
+
+def timed(task: Task) -> None:
+    """Submit one job after the other to an idle worker, and note when."""
+    times: dict[int, float] = {}
+
+    async def work() -> None:
+        queries = await _queries(task)
+        for i, pause in enumerate(pauses(task["runs"])):
+            await asyncio.sleep(pause)
+            times[i] = clock()
+            await _enqueue(queries, range(i, i + 1))
+
+    wait_for_go()
+    uvloop.run(work())
+    tell(times=times)
+
+
+def _submit(task: Task, size: int) -> None:
+    async def work() -> dict[str, float]:
+        queries = await _queries(task)
+        await _enqueue(queries, range(1))
+        wait_for_go()
+        started = clock()
+        for first in range(0, task["runs"], size):
+            await _enqueue(queries, range(first, first + size))
+        return {"started": started, "ended": clock()}
+
+    tell(**uvloop.run(work()))
+
+
+MODES = {
+    "install": install,
+    "fill": fill,
+    "drain": drain,
+    "serve": serve,
+    "timed": timed,
+    "single": lambda task: _submit(task, 1),
+    "bulk": lambda task: _submit(task, 1_000),
+}
+
+if __name__ == "__main__":
+    main(MODES)
