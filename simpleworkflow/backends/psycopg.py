@@ -16,6 +16,7 @@ from simpleworkflow.backends.postgres.driver import (
     KEEPALIVE_COUNT,
     KEEPALIVE_IDLE,
     KEEPALIVE_INTERVAL,
+    NO_HOST,
     PEER_TIMEOUT,
     DataRefused,
     Row,
@@ -124,8 +125,7 @@ def connect(address: Address, options: str) -> PsycopgConnection:
             conninfo.make_conninfo(**{**_DEFAULTS, **settings}), autocommit=True
         )
     except UnicodeError as exc:
-        # A host that cannot be one.
-        raise translate(None, str(exc), address) from exc
+        raise translate(None, f"{NO_HOST}: {exc}", address) from exc
     except psycopg.Error as exc:
         raise _translated(exc, address) from exc
     return PsycopgConnection(connection, address)

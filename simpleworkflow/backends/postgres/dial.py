@@ -12,6 +12,7 @@ from simpleworkflow.backends.postgres.driver import (
     KEEPALIVE_COUNT,
     KEEPALIVE_IDLE,
     KEEPALIVE_INTERVAL,
+    NO_HOST,
     PEER_TIMEOUT,
 )
 from simpleworkflow.backends.postgres.url import Address
@@ -68,7 +69,10 @@ def open_socket(parameters: Mapping[str, str]) -> socket.socket:
     timeout = seconds if seconds > 0 else None
     if host.startswith("/"):
         return _open_unix_socket(f"{host}/.s.PGSQL.{port}", timeout)
-    sock = socket.create_connection((host, port), timeout)
+    try:
+        sock = socket.create_connection((host, port), timeout)
+    except UnicodeError as exc:
+        raise OSError(f"{NO_HOST}: {exc}") from exc
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _TCP_OPTIONS.items():
         sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -25,6 +25,8 @@ PEER_TIMEOUT = 30
 """Seconds of TCP's own watch: a server that vanished without a word is noticed within PEER_TIMEOUT,
 also in the middle of a statement."""
 
+NO_HOST = "a host name cannot be encoded (idna)"
+"""Said of a host that cannot be one: Python's own words differ from version to version."""
 
 SESSION_SETTINGS = {
     # Our statements reach every row by an index. Held to that, a plan made while the tables were
