@@ -61,7 +61,7 @@ def _peer(bench: Bench, peer: Peer, floor: Contestant) -> Contestant:
     def play() -> Mapping[str, float]:
         system = peer.found()
         with bench.server.database() as database:
-            system.play("install", url=database.url)
+            system.play("fill", url=database.url, runs=0)
             return _times(bench, system, database.url, concurrency=peer.concurrency)
 
     return Contestant(peer.name, {}, play, against=floor)

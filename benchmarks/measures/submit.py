@@ -54,7 +54,7 @@ def _peer(bench: Bench, peer: Peer, mode: str, runs: int) -> Contestant:
     def play() -> Mapping[str, float]:
         system = peer.found()
         with bench.server.database() as database:
-            system.play("install", url=database.url)
+            system.play("fill", url=database.url, runs=0)
             answer = system.play(mode, url=database.url, runs=runs)
         return {mode: runs / seconds_of(answer)}
 

@@ -31,13 +31,6 @@ def _spawn(absurd: Any, i: int) -> None:
     absurd.spawn("noop", {"i": i}, queue=QUEUE)
 
 
-def install(task: Task) -> None:
-    """Create its tables."""
-    _install(task)
-    wait_for_go()
-    tell(installed=True)
-
-
 def fill(task: Task) -> None:
     """Create its tables and submit."""
     absurd = _install(task)
@@ -102,7 +95,6 @@ def single(task: Task) -> None:
 
 
 MODES = {
-    "install": install,
     "fill": fill,
     "drain": drain,
     "serve": serve,

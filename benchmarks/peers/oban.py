@@ -47,27 +47,20 @@ async def _oban(task: Task, **options: Any) -> AsyncIterator[Oban]:
         await pool.close()
 
 
-def install(task: Task) -> None:
-    """Create its tables."""
-    uvloop.run(_fill(task, 0))
-    wait_for_go()
-    tell(installed=True)
-
-
 def fill(task: Task) -> None:
     """Create its tables and submit."""
-    uvloop.run(_fill(task, task["runs"]))
+    uvloop.run(_fill(task))
     wait_for_go()
     tell(filled=True)
 
 
-async def _fill(task: Task, runs: int) -> None:
+async def _fill(task: Task) -> None:
     pool = await Oban.create_pool(dsn=task["url"])
     await install_schema(pool)
     await pool.close()
     async with _oban(task) as oban:
-        for first in range(0, runs, 1_000):
-            await _enqueue(oban, range(first, min(first + 1_000, runs)))
+        for first in range(0, task["runs"], 1_000):
+            await _enqueue(oban, range(first, min(first + 1_000, task["runs"])))
 
 
 async def _enqueue(oban: Oban, numbers: range) -> None:
@@ -150,7 +143,6 @@ def bulk(task: Task) -> None:
 
 
 MODES = {
-    "install": install,
     "fill": fill,
     "drain": drain,
     "serve": serve,

@@ -20,17 +20,6 @@ async def _queries(task: Task) -> Queries:
     return Queries(AsyncpgDriver(await asyncpg.connect(task["url"])))
 
 
-def install(task: Task) -> None:
-    """Create its tables."""
-
-    async def work() -> None:
-        await (await _queries(task)).install()
-
-    uvloop.run(work())
-    wait_for_go()
-    tell(installed=True)
-
-
 def fill(task: Task) -> None:
     """Create its tables and submit."""
 
@@ -129,7 +118,6 @@ def _submit(task: Task, size: int) -> None:
 
 
 MODES = {
-    "install": install,
     "fill": fill,
     "drain": drain,
     "serve": serve,

@@ -15,27 +15,20 @@ def _app(task: Task) -> procrastinate.App:
     return procrastinate.App(connector=connector)
 
 
-def install(task: Task) -> None:
-    """Create its tables."""
-    asyncio.run(_fill(task, 0))
-    wait_for_go()
-    tell(installed=True)
-
-
 def fill(task: Task) -> None:
     """Create its tables and submit."""
-    asyncio.run(_fill(task, task["runs"]))
+    asyncio.run(_fill(task))
     wait_for_go()
     tell(filled=True)
 
 
-async def _fill(task: Task, runs: int) -> None:
+async def _fill(task: Task) -> None:
     app = _app(task)
     noop = app.task(name="noop")(_noop)
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        for first in range(0, runs, 1_000):
-            numbers = range(first, min(first + 1_000, runs))
+        for first in range(0, task["runs"], 1_000):
+            numbers = range(first, min(first + 1_000, task["runs"]))
             await noop.batch_defer_async(*({"i": i} for i in numbers))
 
 
@@ -129,7 +122,6 @@ def _submit(task: Task, size: int) -> None:
 
 
 MODES = {
-    "install": install,
     "fill": fill,
     "drain": drain,
     "serve": serve,
