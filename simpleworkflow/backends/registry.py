@@ -6,7 +6,8 @@ import importlib
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from functools import partial
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -92,36 +93,76 @@ def open_store(url_or_store: str | Store, *, clock: Clock | None = None) -> Stor
     return opener(url, clock=clock)
 
 
-def migrate(url_or_store: str | Store) -> list[str]:
+def migrate(url_or_store: str | Store, *, notify_trigger: bool | None = None) -> list[str]:
     """Create or update the tables of a store and return the names of what was applied.
 
     A store without tables, such as `memory://`, needs nothing and gives an empty list.
 
+    Args:
+        url_or_store: as for `open_store`.
+        notify_trigger: True puts a trigger on the table of runs that wakes idle workers for rows
+            which other programs insert by SQL, False takes it away, None leaves it as it is.
+
     Raises:
-        UsageError: the URL names no store that can be opened.
+        UsageError: the URL names no store that can be opened, or the store has no such trigger.
         StoreError: the database cannot be reached or refuses.
     """
     store = open_store(url_or_store)
     try:
-        return store.migrate() if isinstance(store, Migratable) else []
+        # Asked first: what is refused changes nothing.
+        switch = _trigger_switch(store, notify_trigger)
+        applied = store.migrate() if isinstance(store, Migratable) else []
+        return [*applied, *(name for name, _ in switch(dry_run=False))]
     finally:
         if store is not url_or_store:
             store.close()
 
 
-def pending_migrations(url_or_store: str | Store) -> list[tuple[str, str]]:
-    """Return the (name, SQL) of each migration that `migrate` would apply now, in order.
+def pending_migrations(
+    url_or_store: str | Store, *, notify_trigger: bool | None = None
+) -> list[tuple[str, str]]:
+    """Return the (name, SQL) of each thing that `migrate` would apply now, in order.
+
+    Args:
+        url_or_store: as for `open_store`.
+        notify_trigger: as for `migrate`.
 
     Raises:
-        UsageError: the URL names no store that can be opened.
+        UsageError: the URL names no store that can be opened, or the store has no such trigger.
         StoreError: the database cannot be reached or refuses.
     """
     store = open_store(url_or_store)
     try:
-        return store.pending_migrations() if isinstance(store, Migratable) else []
+        switch = _trigger_switch(store, notify_trigger)
+        pending = store.pending_migrations() if isinstance(store, Migratable) else []
+        return [*pending, *switch(dry_run=True)]
     finally:
         if store is not url_or_store:
             store.close()
+
+
+class _Switch(Protocol):
+    def __call__(self, *, dry_run: bool) -> list[tuple[str, str]]: ...
+
+
+@runtime_checkable
+class _HasNotifyTrigger(Protocol):
+    """A store that others fill behind its back, and that can be made to notice."""
+
+    def switch_notify_trigger(self, on: bool, *, dry_run: bool) -> list[tuple[str, str]]: ...
+
+
+def _trigger_switch(store: Store, on: bool | None) -> _Switch:
+    """Return what makes the trigger as wanted and says the (name, SQL) of what it did."""
+    if on is None:
+        return lambda *, dry_run: []
+    if isinstance(store, _HasNotifyTrigger):
+        return partial(store.switch_notify_trigger, on)
+    option = "--with-notify-trigger" if on else "--without-notify-trigger"
+    raise UsageError(
+        f"a {type(store).__name__} can have no notify trigger, which only PostgreSQL has: "
+        f"migrate it without {option} (notify_trigger={on})"
+    )
 
 
 def _from_entry_points(scheme: str) -> Opener:

@@ -12,22 +12,29 @@ NOTHING = "nothing to do"
 @click.command("migrate")
 @click.argument("url")
 @click.option("--print", "is_print", is_flag=True, help="Print the SQL, and run nothing.")
-def command(url: str, is_print: bool) -> None:
+@click.option(
+    "--with-notify-trigger/--without-notify-trigger",
+    "notify_trigger",
+    default=None,
+    help="Put a trigger in place that wakes idle workers for rows that other programs insert by "
+    "SQL, at a price for these (docs/operations.md); or take it away. Neither leaves it as it is.",
+)
+def command(url: str, is_print: bool, notify_trigger: bool | None) -> None:
     """Create or update the tables in the database at URL.
 
     Every migration is applied once, however often and by however many this is run.
     The schema is the one that search_path names in the URL, `workflow` by default:
     postgresql://user:password@host/database?search_path=workflow
     """
-    click.echo(_pending(url) if is_print else _applied(url))
+    click.echo((_pending if is_print else _applied)(url, notify_trigger))
 
 
-def _applied(url: str) -> str:
-    names = migrate(url)
+def _applied(url: str, notify_trigger: bool | None) -> str:
+    names = migrate(url, notify_trigger=notify_trigger)
     return "\n".join(f"applied {name}" for name in names) or NOTHING
 
 
-def _pending(url: str) -> str:
-    missing = pending_migrations(url)
+def _pending(url: str, notify_trigger: bool | None) -> str:
+    missing = pending_migrations(url, notify_trigger=notify_trigger)
     # A comment, so that what is printed is SQL in either case.
     return "\n".join(f"-- {name}\n{sql}" for name, sql in missing) or f"-- {NOTHING}"

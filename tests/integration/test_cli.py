@@ -180,6 +180,50 @@ def test_a_store_without_tables_needs_nothing(option):
     assert "nothing to do" in result.stdout
 
 
+def test_migrate_puts_the_notify_trigger_in_place_and_takes_it_away(database_url):
+    """Each option does its work once, along with what is missing; neither changes nothing."""
+    trigger = (
+        "select 1 from pg_trigger where tgname = 'simpleworkflow_notify' "
+        "and tgrelid = '{schema}.workflow_run'::regclass"
+    )
+    first = call("migrate", database_url, "--with-notify-trigger")
+    assert first.exit_code == 0
+    assert "applied 0001_tables\n" in first.stdout
+    assert first.stdout.endswith("applied with_notify_trigger\n")
+    for option in (["--with-notify-trigger"], []):
+        assert call("migrate", database_url, *option).stdout == "nothing to do\n"
+        assert rows(database_url, trigger)
+    gone = call("migrate", database_url, "--without-notify-trigger")
+    assert gone.stdout == "applied without_notify_trigger\n"
+    assert call("migrate", database_url, "--without-notify-trigger").stdout == "nothing to do\n"
+    assert rows(database_url, trigger) == []
+
+
+def test_print_shows_the_notify_trigger_and_runs_nothing(one_database_url):
+    """What is printed for a new database makes the tables and the trigger."""
+    option = "--with-notify-trigger"
+    shown = call("migrate", one_database_url, option, "--print")
+    assert shown.exit_code == 0
+    assert not schema_exists(one_database_url)
+    with psycopg.connect(without_schema(one_database_url), autocommit=True) as connection:
+        connection.execute(shown.stdout.encode())
+    assert call("migrate", one_database_url, option).stdout == "nothing to do\n"
+    gone = call("migrate", one_database_url, "--without-notify-trigger", "--print")
+    assert gone.stdout.startswith("-- without_notify_trigger\n")
+    assert call("migrate", one_database_url, option, "--print").stdout == "-- nothing to do\n"
+
+
+@pytest.mark.parametrize("option", ["--with-notify-trigger", "--without-notify-trigger"])
+def test_a_store_without_the_notify_trigger_says_so(option):
+    """What a store cannot have is a mistake of who asks for it, told with the way out."""
+    for more in ([], ["--print"]):
+        result = call("migrate", "memory://", option, *more)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("Error: a MemoryStore can have no notify trigger")
+        assert f"without {option}" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
 # The demo
 
 

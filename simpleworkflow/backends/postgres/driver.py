@@ -37,6 +37,9 @@ SESSION_SETTINGS = {
     "jit": "off",
     # The only style that both drivers can read; a database may have another one for people.
     "datestyle": "ISO",
+    # Ours alone, read by the optional trigger on workflow_run: our submits see to their wake-ups
+    # themselves, and need not each pay for one more.
+    "simpleworkflow.notifies": "on",
 }
 OPTIONS = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
 """The settings as the start-up parameter `options`, so that they cost no round trip."""

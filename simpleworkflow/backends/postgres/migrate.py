@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 
@@ -13,6 +15,7 @@ from attrs import frozen
 from simpleworkflow.backends.postgres import statements
 from simpleworkflow.backends.postgres.driver import Connection, schema_not_ready
 from simpleworkflow.backends.postgres.url import Address
+from simpleworkflow.backends.postgres.wakeup import channel
 from simpleworkflow.core.errors import SchemaNotReady, UsageError
 
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
@@ -20,6 +23,9 @@ _ENCODINGS = ("UTF8", "SQL_ASCII")
 _LOCK_PAUSE = 0.1
 """Seconds between tries for the lock. A statement that waits for it would hold a snapshot, which
 the building of an index by the one who has the lock waits for in turn."""
+
+_ALL_PARTS = 2
+"""What notify_trigger.sql counts when the trigger is in place."""
 
 
 @frozen
@@ -98,15 +104,59 @@ def pending(connection: Connection, address: Address) -> list[tuple[str, str]]:
 def migrate(connection: Connection, address: Address) -> list[str]:
     """Apply what is missing under an advisory lock and return the names of what was applied."""
     check_encoding(connection, address)
+    with _lock(connection, address):
+        missing = pending(connection, address)
+        for _, sql in missing:
+            connection.run_script(sql)
+    return [name for name, _ in missing]
+
+
+def switch_notify_trigger(
+    connection: Connection, address: Address, on: bool, *, dry_run: bool = False
+) -> list[tuple[str, str]]:
+    """Put the trigger in place that notifies of bare inserts, or take it away.
+
+    Args:
+        connection: to the database.
+        address: where the tables are.
+        on: True to have the trigger, False to have none.
+        dry_run: only say what would be run; the tables need not be there yet.
+
+    Returns:
+        The (name, SQL) of what was run; nothing when it is as wanted already.
+
+    Raises:
+        SchemaNotReady: there are no tables to put it on.
+        StoreError: the role does not own them, or as `translate` says.
+    """
+    if dry_run:
+        return _pending_switch(connection, address, on)
+    with _lock(connection, address):
+        scripts = _pending_switch(connection, address, on)
+        for _, sql in scripts:
+            connection.run_script(sql)
+    return scripts
+
+
+def _pending_switch(connection: Connection, address: Address, on: bool) -> list[tuple[str, str]]:
+    state = statements.load("notify_trigger", address.quoted_schema)
+    if connection.fetch(state, {})[0][0] == (_ALL_PARTS if on else 0):
+        return []
+    name = "with_notify_trigger" if on else "without_notify_trigger"
+    source = files(__package__).joinpath("optional", f"{name}.sql").read_text(encoding="utf-8")
+    sql = source.replace("{channel}", channel(address.schema))
+    return [(name, sql.replace("{schema}", address.quoted_schema))]
+
+
+@contextmanager
+def _lock(connection: Connection, address: Address) -> Iterator[None]:
+    """Keep out everybody else who would change the tables of this schema."""
     key = {"key": zlib.crc32(f"simpleworkflow:{address.schema}".encode())}
     pause = threading.Event()
     while not connection.fetch("select pg_try_advisory_lock(:key::bigint)", key)[0][0]:
         pause.wait(_LOCK_PAUSE)
     try:
-        missing = pending(connection, address)
-        for _, sql in missing:
-            connection.run_script(sql)
+        yield
     finally:
         if connection.is_usable():
             connection.fetch("select pg_advisory_unlock(:key::bigint)", key)
-    return [name for name, _ in missing]

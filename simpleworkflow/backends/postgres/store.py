@@ -227,6 +227,11 @@ class PostgresStore:
         with self._pool.connection() as connection:
             return migrate.pending(connection, self.address)
 
+    def switch_notify_trigger(self, on: bool, *, dry_run: bool = False) -> list[tuple[str, str]]:
+        """See migrate.switch_notify_trigger."""
+        with self._pool.connection() as connection:
+            return migrate.switch_notify_trigger(connection, self.address, on, dry_run=dry_run)
+
     def _notify(self, connection: Connection) -> None:
         statement = statements.load("notify", self.address.quoted_schema)
         connection.fetch(statement, {"channel": channel(self.address.schema)})
