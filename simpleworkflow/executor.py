@@ -43,6 +43,7 @@ class Registration:
     pattern: TypePattern
     function: ExecutorFunction
     retry_policy: RetryPolicy | None
+    is_coroutine: bool = False
 
 
 class ExecutorRegistry:
@@ -73,7 +74,9 @@ class ExecutorRegistry:
         policy = retry_policy or getattr(executor, "retry_policy", None)
         if policy is not None and not isinstance(policy, RetryPolicy):
             raise UsageError(f"retry_policy={policy!r} for {str(pattern)!r} is no RetryPolicy")
-        self._registrations[pattern] = Registration(pattern, function, policy)
+        self._registrations[pattern] = Registration(
+            pattern, function, policy, inspect.iscoroutinefunction(function)
+        )
         # Replaced, not cleared: a find() in another thread may write an outdated answer.
         self._found = {}
         self._route = Route.of(self._registrations)

@@ -41,9 +41,18 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @cache
-def _rendered(statement: str) -> bytes:
-    """Return the statement with psycopg's own parameter marks."""
-    return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%")).encode()
+def _numbered(statement: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return the statement with the server's own parameter marks, and their names in order.
+
+    psycopg's marks would be looked for anew in every long statement it is sent, which takes longer
+    than the server does.
+    """
+    numbers: dict[str, int] = {}
+
+    def mark(name: re.Match[str]) -> str:
+        return f"${numbers.setdefault(name[1], len(numbers) + 1)}"
+
+    return _PARAMETER.sub(mark, statement).encode(), tuple(numbers)
 
 
 class PsycopgConnection:
@@ -58,9 +67,12 @@ class PsycopgConnection:
 
     def fetch(self, statement: str, params: Mapping[str, object]) -> Sequence[Row]:
         """See Connection.fetch."""
+        text, names = _numbered(statement)
+        values = [params[name] for name in names]
         try:
+            # Numbers in binary are read faster, and written faster by the server.
             return self._connection.execute(
-                _rendered(statement), params, prepare=self.may_prepare
+                text, values, prepare=self.may_prepare, binary=True
             ).fetchall()
         except (psycopg.Error, UnicodeError) as exc:
             raise _translated(exc, self._address) from exc
@@ -122,7 +134,9 @@ def connect(address: Address, options: str) -> PsycopgConnection:
         # The user's own options come last, and win.
         settings["options"] = f"{options} {settings.get('options', '')}".strip()
         connection = psycopg.connect(
-            conninfo.make_conninfo(**{**_DEFAULTS, **settings}), autocommit=True
+            conninfo.make_conninfo(**{**_DEFAULTS, **settings}),
+            autocommit=True,
+            cursor_factory=psycopg.RawCursor,
         )
     except UnicodeError as exc:
         raise translate(None, f"{NO_HOST}: {exc}", address) from exc

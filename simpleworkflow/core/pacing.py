@@ -15,7 +15,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from random import Random
 
-MAX_BATCH = 500
+MAX_BATCH = 1_000
 """Most runs in one claim: more gain nothing, and hold more rows locked."""
 
 MAX_HELD = 4 * MAX_BATCH
@@ -32,6 +32,9 @@ PATIENCE = 4
 _WEIGHT = 0.05
 """How much one run counts in the moving average: about the last forty decide."""
 
+_GROWTH = 8
+"""How many runs may wait for each that was seen: after one quick run, a pocket of eight."""
+
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 """Seconds a worker pauses after the first failed poll, and at most."""
@@ -45,8 +48,8 @@ class Pacing:
         concurrency: how many executors run at once.
         lease: how long a claim holds.
         average: the moving average of execution times, in seconds; None before the first run.
-        seen: how many runs that average is of. No more than these may wait, so that one quick run
-            at the start does not fill a pocket while other workers are idle.
+        seen: how many runs that average is of. Only a few times as many may wait, so that one quick
+            run at the start does not fill a pocket while other workers are idle.
     """
 
     concurrency: int
@@ -64,12 +67,12 @@ class Pacing:
         """Seconds after which a claimed run that has not started is given back."""
         return PATIENCE * self.horizon
 
-    def after(self, seconds: float) -> Pacing:
-        """Return what is known after one more run took `seconds`."""
+    def after(self, seconds: float, runs: int = 1) -> Pacing:
+        """Return what is known after so many more runs took `seconds` each, on average."""
         average = seconds
         if self.average is not None:
-            average = self.average + _WEIGHT * (seconds - self.average)
-        return Pacing(self.concurrency, self.lease, average, self.seen + 1)
+            average += (1 - _WEIGHT) ** runs * (self.average - seconds)
+        return Pacing(self.concurrency, self.lease, average, self.seen + runs)
 
     def at_least(self, seconds: float) -> Pacing:
         """Return what is known once a run has taken `seconds` and is not done."""
@@ -81,7 +84,7 @@ class Pacing:
         if self.average is None:
             return 0
         soon = int(self.horizon * self.concurrency / max(self.average, 1e-9))
-        return min(MAX_BATCH, self.seen, soon)
+        return min(MAX_BATCH, _GROWTH * self.seen, soon)
 
     def claim_size(self, waiting: int, free_slots: int) -> int:
         """Return how many runs to claim next; 0 while enough are waiting.
@@ -93,9 +96,13 @@ class Pacing:
         The pocket is refilled when it is half empty, so that claims stay few and large.
         """
         wanted = free_slots + self.pocket() - waiting
-        if waiting > free_slots + self.pocket() // 2:
+        if waiting > free_slots + self.refill_mark():
             return 0
         return max(0, min(MAX_BATCH, wanted))
+
+    def refill_mark(self) -> int:
+        """Return how many waiting runs are few enough to claim more, while no slot is free."""
+        return self.pocket() // 2
 
 
 def pause_after_failures(failures: int, rng: Random) -> float:

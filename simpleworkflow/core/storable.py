@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +39,7 @@ _MAX_INT32 = 2**31 - 1
 _UNSTORABLE_TEXT = re.compile("[\x00\ud800-\udfff]")
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 _RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DECODER = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def _make_encoder() -> Callable[[object], str]:
@@ -80,14 +81,14 @@ def encode_json(value: object, what: str) -> str:
     Raises:
         NotStorable: it cannot be held; the message says where in the value and why.
     """
+    if value is None:
+        return "null"
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise _not_storable(value, what, str(exc)) from exc
-    if (
-        "\\u0000" in text
-        or (not text.isascii() and _UNSTORABLE_TEXT.search(text))
-        or _is_suspicious(text)
+    if not _is_plain(text) and (
+        "\\u0000" in text or _UNSTORABLE_TEXT.search(text) or _is_suspicious(text)
     ):
         problem = _problem(value, what)
         if problem is not None:
@@ -103,8 +104,13 @@ def decode_json(text: str, what: str) -> Any:
     """
     try:
         # json.loads looks for white space with two regular expressions; a store's text has none.
-        value, end = _DECODER.raw_decode(text)
-        return value if end == len(text) else json.loads(text)
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, ValueError, RecursionError):
+        pass  # What is wrong with it, json.loads says well.
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise NotStorable(f"the {what} cannot be read as JSON: {exc}") from exc
 
@@ -142,6 +148,12 @@ def check_type(value: object) -> str:
     """
     if not isinstance(value, str) or not value:
         raise InvalidType(f"the type {shown(value)} must be text such as 'billing.invoice.v1'")
+    return _checked_type(value)
+
+
+@lru_cache(maxsize=1_000)
+def _checked_type(value: str) -> str:
+    # Remembered: a program submits few types, again and again.
     if "%" in value:
         raise InvalidType(
             f"the type {shown(value)} carries '%', which only a pattern may: name one exact type"
@@ -310,6 +322,11 @@ def _problem_of_leaf(value: object, path: str) -> str | None:
             "convert it to dict, list, text, number, boolean or None"
         )
     return None
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether nothing can be wrong with it, of which most values are: short and of ASCII."""
+    return len(text) <= MAX_DEPTH and text.isascii() and "\\u0000" not in text
 
 
 def _is_suspicious(text: str) -> bool:

@@ -6,8 +6,9 @@ played here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
+from queue import SimpleQueue
 from random import Random
 from typing import Any
 
@@ -28,7 +29,7 @@ from simpleworkflow.core.states import Status
 from simpleworkflow.core.storable import canonical_json, check_int, check_run_id, decode_json
 from simpleworkflow.executor import ExecutorFunction, ExecutorRegistry, WorkflowExecutor
 from simpleworkflow.worker.coroutines import CoroutineThread
-from simpleworkflow.worker.execution import execute, settlement_of
+from simpleworkflow.worker.execution import Executed, execute, settlement_of
 
 A_RUN_ID = "00000000-0000-4000-8000-000000000001"
 A_TYPE = "test.run.v1"
@@ -132,13 +133,8 @@ def run_executor(
     registration = registry.find(type)
     assert registration is not None  # noqa: S101
     lease = _PlayedLease(cancelled_after, lost_after)
-    coroutines = CoroutineThread()
-    try:
-        outcome, error = execute(
-            registration, claim, lease, lambda awaitable: coroutines.run(awaitable, None)
-        )
-    finally:
-        coroutines.stop()
+    executed = execute(registration, claim, lease)
+    outcome, error = executed if isinstance(executed, tuple) else _awaited(executed)
     if isinstance(error, KeyboardInterrupt):
         raise error
     settlement = settlement_of(
@@ -147,6 +143,17 @@ def run_executor(
     return ExecutorResult(
         outcome, settlement, lease.verdict, error, tuple(lease.granted), lease.looks
     )
+
+
+def _awaited(executed: Awaitable[Executed]) -> Executed:
+    # On a thread of its own, because the caller may be on an event loop already.
+    coroutines = CoroutineThread()
+    answers: SimpleQueue[Executed] = SimpleQueue()
+    try:
+        coroutines.start(executed, answers.put)
+        return answers.get()
+    finally:
+        coroutines.stop()
 
 
 def _claim_of(run: NewRun, attempt: int) -> Claim:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from simpleworkflow.worker.report import logger
 
 if TYPE_CHECKING:
     import asyncio
+
+T = TypeVar("T")
 
 
 class CoroutineThread:
@@ -18,28 +21,21 @@ class CoroutineThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._new: deque[tuple[Awaitable[Any], Callable[[Any], None]]] = deque()
+        self._is_called = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def run(self, awaitable: Awaitable[Any], timeout: float | None) -> Any:
-        """Wait for an awaitable's result, at most `timeout` seconds; what it raises is raised here.
+    def start(self, awaitable: Awaitable[T], on_done: Callable[[T], None]) -> None:
+        """Begin to wait for an awaitable, and call `on_done` with its result, on the loop's thread.
 
-        Raises:
-            TimeoutError: it took longer, and was cancelled.
+        The awaitable must not raise.
         """
-        import asyncio
-
-        async def outcome() -> tuple[Any, BaseException | None]:
-            try:
-                return await asyncio.wait_for(awaitable, timeout), None
-            except asyncio.CancelledError:
-                raise
-            except BaseException as exc:
-                # SystemExit would end the loop, and with it every other coroutine.
-                return None, exc
-
-        result, error = asyncio.run_coroutine_threadsafe(outcome(), self._started()).result()
-        if error is not None:
-            raise error
-        return result
+        self._new.append((awaitable, on_done))
+        loop = self._started()
+        # One call for all that gather until the loop gets to it: each wakes it by a system call.
+        if not self._is_called:
+            self._is_called = True
+            loop.call_soon_threadsafe(self._begin)
 
     def stop(self) -> None:
         """Cancel what still runs and end the thread."""
@@ -47,6 +43,18 @@ class CoroutineThread:
             loop, self._loop = self._loop, None
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
+
+    def _begin(self) -> None:
+        import asyncio
+
+        # First, so that what is appended from now on calls again.
+        self._is_called = False
+        loop = asyncio.get_running_loop()
+        while self._new:
+            task = loop.create_task(_finish(*self._new.popleft()))
+            # The loop itself keeps no task alive.
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -58,6 +66,10 @@ class CoroutineThread:
                     target=_serve, args=(self._loop,), name="simpleworkflow-loop", daemon=True
                 ).start()
             return self._loop
+
+
+async def _finish(awaitable: Awaitable[T], on_done: Callable[[T], None]) -> None:
+    on_done(await awaitable)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

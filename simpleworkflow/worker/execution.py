@@ -7,10 +7,9 @@ what a worker would do.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from random import Random
-from typing import Any
 
 from simpleworkflow.core.decide import decide, outcome_of
 from simpleworkflow.core.errors import NotStorable, UsageError
@@ -21,20 +20,23 @@ from simpleworkflow.executor import Registration
 from simpleworkflow.run import Lease, WorkflowRun
 from simpleworkflow.worker.report import logger
 
+Executed = tuple[Outcome, BaseException | None]
+"""What came of an executor, and what went wrong if anything did."""
+
 
 def execute(
-    registration: Registration,
-    claim: Claim,
-    lease: Lease,
-    wait_for: Callable[[Awaitable[Any]], Any],
-) -> tuple[Outcome, BaseException | None]:
-    """Call the executor of a claimed run; return what came of it, and what went wrong if anything.
+    registration: Registration, claim: Claim, lease: Lease, timeout: float | None = None
+) -> Executed | Awaitable[Executed]:
+    """Call the executor of a claimed run; return what came of it.
+
+    When it is a coroutine function, that is for an event loop to find out: what is returned then is
+    to be awaited, and never raises.
 
     Args:
         registration: what to call.
         claim: the run.
         lease: what answers the run's heartbeats.
-        wait_for: gives the result of an awaitable, for executors that are coroutine functions.
+        timeout: seconds after which a coroutine is cancelled; None is no limit.
     """
     try:
         run = WorkflowRun(claim, lease)
@@ -42,11 +44,26 @@ def execute(
         return Failed(str(exc), is_permanent=True), exc
     try:
         result = registration.function(run)
-        if hasattr(result, "__await__"):
-            result = wait_for(result)
     except BaseException as exc:
         # SystemExit and the like included: an executor never ends the worker.
         return _outcome_of(exc), exc
+    return _awaited(result, timeout) if hasattr(result, "__await__") else _returned(result)
+
+
+async def _awaited(awaitable: Awaitable[object], timeout: float | None) -> Executed:
+    try:
+        if timeout is None:
+            result = await awaitable
+        else:
+            import asyncio
+
+            result = await asyncio.wait_for(awaitable, timeout)
+    except BaseException as exc:
+        return _outcome_of(exc), exc
+    return _returned(result)
+
+
+def _returned(result: object) -> Executed:
     try:
         return Succeeded(encode_json(result, "result")), None
     except BaseException as exc:

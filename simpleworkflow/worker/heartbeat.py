@@ -196,7 +196,7 @@ class Heartbeat(threading.Thread):
         if answer is Hold.KEPT:
             held.deadline = max(held.deadline, lease_law.deadline(asked_at, duration))
         elif answer is Hold.CANCELLED:
-            held.is_cancelled = True
+            held.was_cancelled = True
         elif answer is Hold.LOST and not held.is_lost and not held.is_decided:
             held.is_lost = True
             logger.warning(

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Protocol
 
 from simpleworkflow.core.records import Claim
 
 
+class Keeper(Protocol):
+    """Who keeps the leases of held runs: the heartbeat."""
+
+    def renew(self, held: HeldRun, duration: timedelta) -> None:
+        """Extend a lease on behalf of its executor."""
+        ...
+
+    def is_cancelled(self, held: HeldRun) -> bool:
+        """Say whether its executor should stop."""
+        ...
+
+
 class HeldRun:
-    """A claimed run on its way through a worker.
+    """A claimed run on its way through a worker; to its executor, the lease it works under.
 
     Attributes:
         claim: the proof of the lease.
@@ -17,71 +30,70 @@ class HeldRun:
         checked_at: when the store was last known to agree that it is held.
         must_end_at: when its executor is out of time; None while it does not run, or has no limit.
         is_lost: someone else has it, or it was given up.
-        is_cancelled: the run was cancelled.
+        was_cancelled: the run was cancelled.
         is_started: its executor was called.
     """
 
-    __slots__ = (
-        "_is_decided",
-        "checked_at",
-        "claim",
-        "deadline",
-        "is_cancelled",
-        "is_lost",
-        "is_started",
-        "must_end_at",
-    )
+    # Defaults of the class, so that making one, which every run does, sets little.
+    must_end_at: float | None = None
+    is_lost = False
+    was_cancelled = False
+    is_started = False
 
-    def __init__(self, claim: Claim, asked_at: float, deadline: float) -> None:
+    def __init__(self, claim: Claim, keeper: Keeper, asked_at: float, deadline: float) -> None:
         self.claim = claim
         self.deadline = deadline
         self.checked_at = asked_at
-        self.must_end_at: float | None = None
-        self.is_lost = False
-        self.is_cancelled = False
-        self.is_started = False
-        self._is_decided = [False]
+        self._keeper = keeper
+        self._is_undecided = True
+
+    def renew(self, duration: timedelta) -> None:
+        """See run.Lease."""
+        self._keeper.renew(self, duration)
+
+    def is_cancelled(self) -> bool:
+        """See run.Lease."""
+        return self._keeper.is_cancelled(self)
 
     def decide_once(self) -> bool:
         """Return True to the first caller alone: it is the one who says how the run ended."""
-        # pop is atomic, so the executor, its time limit and a shutdown need no lock to race.
+        # To delete is atomic: the executor, its time limit and a shutdown need no lock to race.
         try:
-            self._is_decided.pop()
-        except IndexError:
+            del self._is_undecided
+        except AttributeError:
             return False
         return True
 
     def is_over(self) -> bool:
         """Say whether its executor's work is of no more use."""
-        return self.is_lost or self.is_cancelled
+        return self.is_lost or self.was_cancelled
 
     @property
     def is_decided(self) -> bool:
         """Whether someone has said how the run ended."""
-        return not self._is_decided
+        return not hasattr(self, "_is_undecided")
 
 
 class HeldRuns:
-    """The set of held runs; every method is atomic."""
+    """The set of held runs, in the order of their claims; every method is atomic."""
 
     def __init__(self) -> None:
-        self._runs: dict[tuple[str, int], HeldRun] = {}
-        self._empty = threading.Condition()
+        self._runs: dict[HeldRun, None] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, held: HeldRun) -> None:
-        """Hold a run."""
-        self._runs[held.claim.run_id, held.claim.fence] = held
+    def add(self, runs: Iterable[HeldRun]) -> None:
+        """Hold these runs."""
+        self._runs.update(dict.fromkeys(runs))
 
     def drop(self, held: HeldRun) -> None:
         """Hold it no longer."""
-        self._runs.pop((held.claim.run_id, held.claim.fence), None)
+        self._runs.pop(held, None)
 
     def all(self) -> Sequence[HeldRun]:
         """Return those that are held now."""
-        return list(self._runs.values())
+        return list(self._runs)
 
     def undecided(self) -> Sequence[HeldRun]:
         """Return those of which nobody has said how they ended."""

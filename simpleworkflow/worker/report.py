@@ -12,15 +12,15 @@ logger = logging.getLogger("simpleworkflow.worker")
 
 
 class Report:
-    """Passes events to observers; an observer that raises is logged and harms nothing."""
+    """Passes events to observers; an observer that raises is logged and harms nothing.
+
+    Attributes:
+        is_heard: whether anyone listens; without, no event needs to be made.
+    """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
-
-    @property
-    def is_heard(self) -> bool:
-        """Whether anyone listens: without, no event needs to be made."""
-        return bool(self._observers)
+        self.is_heard = bool(observers)
 
     def tell(self, event: ObserverEvent) -> None:
         """Give the event to every observer."""

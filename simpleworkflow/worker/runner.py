@@ -5,49 +5,61 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
+from itertools import repeat
 from random import Random
-from typing import Any
 
 from simpleworkflow.core.errors import RunCancelled
 from simpleworkflow.core.events import RunStarted
 from simpleworkflow.core.pacing import Pacing
 from simpleworkflow.core.records import Claim, Failed, Outcome, Released
 from simpleworkflow.core.retry import RetryPolicy
-from simpleworkflow.executor import ExecutorRegistry
+from simpleworkflow.executor import ExecutorRegistry, Registration
 from simpleworkflow.worker.coroutines import CoroutineThread
-from simpleworkflow.worker.execution import execute, settlement_of
+from simpleworkflow.worker.execution import Executed, execute, settlement_of
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun
 from simpleworkflow.worker.report import Report, fields, logger
 from simpleworkflow.worker.settler import Settler
 
+TOLD_AFTER = 32
+"""Runs after which the pacing is told of them, unless there is nothing left to do before."""
 
-class _KeptLease:
-    """The lease of one held run, as its executor may ask for it."""
+QUICK = 0.001
+"""Seconds: of runs that take less on average, one thread does all. More would only take turns with
+it, and with the threads that talk to the store, in Python's interpreter."""
 
-    __slots__ = ("_heartbeat", "_held")
+LOOK = 0.01
+"""Seconds after which a run counts as slow all the same, and another thread goes on."""
 
-    def __init__(self, held: HeldRun, heartbeat: Heartbeat) -> None:
-        self._held = held
-        self._heartbeat = heartbeat
 
-    def renew(self, duration: timedelta) -> None:
-        self._heartbeat.renew(self._held, duration)
+class _Slot:
+    """One of the places where a run is at work; `seconds` says how long, once its executor is done.
 
-    def is_cancelled(self) -> bool:
-        return self._heartbeat.is_cancelled(self._held)
+    Those where none is lie with the free.
+    """
+
+    __slots__ = ("held", "seconds", "started_at")
+
+    held: HeldRun
+    started_at: float
+    seconds: float | None
 
 
 class Runner:
-    """Executes held runs on up to `concurrency` threads, which start when they are first needed.
+    """Executes held runs, up to `concurrency` at once.
+
+    Functions run on threads, which start when they are first needed; coroutines on one event loop.
+    A thread that is about to call a function wakes the next, unless runs have been quick.
 
     Args:
         registry: finds the executor of a type.
         retry_policy: for executors without one of their own.
         execution_timeout: seconds an executor may take; None is no limit.
-        pacing: what is known of execution times; replaced after each run.
+        pacing: what is known of execution times; replaced from time to time.
+        report: who is told of starts.
         on_change: called when a slot is free and little is waiting.
     """
 
@@ -69,13 +81,22 @@ class Runner:
         self._report = report
         self._on_change = on_change
         self._coroutines = CoroutineThread()
+        self._rng = Random()
+        # All below is changed under the lock alone.
+        self._lock = threading.Lock()
+        self._has_work = threading.Condition(self._lock)
         self._pocket: deque[tuple[float, HeldRun]] = deque()
-        self._filled = threading.Condition()
+        self._slots = [_Slot() for _ in range(pacing.concurrency)]
+        self._free = list(self._slots)
         self._threads: list[threading.Thread] = []
         self._idle_threads = 0
-        self._running: dict[int, tuple[float, HeldRun]] = {}
+        self._is_waking = False
         self._is_stopping = False
-        self._rng = Random()
+        self._untold_runs = 0
+        self._untold_seconds = 0.0
+        self._refill_mark = pacing.refill_mark()
+        self._is_quick = False
+        self._slow = 0
 
     def connect(self, heartbeat: Heartbeat, settler: Settler) -> None:
         """Say who keeps leases and who writes outcomes; call it before the first run."""
@@ -90,30 +111,35 @@ class Runner:
     @property
     def running(self) -> int:
         """How many executors are at work."""
-        return len(self._running)
+        return len(self._slots) - len(self._free)
 
     def put(self, runs: Iterable[HeldRun]) -> None:
         """Execute these as slots become free, in this order."""
-        now = time.monotonic()
-        with self._filled:
-            self._pocket.extend((now, held) for held in runs)
-            wanted = min(len(self._pocket), self.pacing.concurrency)
-            self._filled.notify(wanted)
-            spare = self.pacing.concurrency - len(self._threads)
-            for _ in range(min(wanted - self._idle_threads, spare)):
-                self._start_thread()
+        with self._lock:
+            self._pocket.extend(zip(repeat(time.monotonic()), runs))
+            self._wake_a_thread()
+
+    def look(self) -> float:
+        """Wake a thread for runs that wait behind slow ones; return seconds until to look again."""
+        with self._lock:
+            if not self._pocket or not self._free:
+                return self.pacing.patience
+            now = time.monotonic()
+            self._slow = sum(now - slot.started_at > LOOK for slot in self._busy())
+            self._wake_a_thread()
+            return LOOK
 
     def give_back(self, waiting_longer_than: float = 0.0) -> None:
         """Release runs that wait if the first of them has waited for so many seconds."""
         now = time.monotonic()
-        with self._filled:
+        with self._lock:
             if not self._pocket or now - self._pocket[0][0] < waiting_longer_than:
                 return
             unstarted = [held for _, held in self._pocket]
             self._pocket.clear()
-        # What is at work now is slower than the average says.
-        for started_at, _ in list(self._running.values()):
-            self.pacing = self.pacing.at_least(now - started_at)
+            # What is at work now is slower than the average says.
+            for slot in self._busy():
+                self._learn(self.pacing.at_least(now - slot.started_at))
         for held in unstarted:
             self._finish(held, Released())
 
@@ -135,75 +161,145 @@ class Runner:
 
     def stop(self, timeout: float) -> None:
         """End the threads; one that an executor does not return from is left behind."""
-        with self._filled:
+        with self._lock:
             self._is_stopping = True
-            self._filled.notify_all()
+            self._has_work.notify_all()
         self._coroutines.stop()
         ends_at = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, ends_at - time.monotonic()))
 
-    def _start_thread(self) -> None:
+    def _others(self) -> int:
+        """Return how many threads are awake beside the caller."""
+        return len(self._threads) - self._idle_threads - 1
+
+    def _busy(self) -> set[_Slot]:
+        return set(self._slots).difference(self._free)
+
+    def _are_enough(self, threads: int) -> bool:
+        """Say whether so many threads are enough: of quick runs, one beside those at slow ones."""
+        return self._is_quick and threads > self._slow
+
+    def _wake_a_thread(self) -> None:
+        """Let one more thread take a run, if there is one to take; it wakes the next."""
+        if not self._pocket or not self._free or self._is_waking:
+            return
+        if self._are_enough(len(self._threads) - self._idle_threads):
+            return
+        if self._idle_threads:
+            self._is_waking = True
+            self._has_work.notify()
+        elif len(self._threads) < len(self._slots):
+            self._start_a_thread()
+
+    def _start_a_thread(self) -> None:
         name = f"simpleworkflow-runner-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system gives no more of them: those that there are go on.
+            if not self._threads:
+                raise
+            return
+        self._is_waking = True
         self._threads.append(thread)
-        thread.start()
 
     def _work(self) -> None:
-        me = threading.get_ident()
-        while (item := self._take(me)) is not None:
-            _, held = item
+        with self._lock:
+            self._is_waking = False
+        while (slot := self._take()) is not None:
             try:
-                self._execute(held)
+                is_at_work = self._execute(slot)
             except BaseException as exc:
-                # Such as a log handler of the user's that raises: no run is held for ever by it.
-                self._finish(held, Failed(f"the worker itself failed: {type(exc).__name__}"))
-            del self._running[me]
-            if len(self._pocket) <= self.pacing.pocket() // 2:
-                self._on_change()
+                is_at_work = False
+                self._fail(slot, exc)
+            if not is_at_work:
+                self._leave(slot)
 
-    def _take(self, me: int) -> tuple[float, HeldRun] | None:
-        while True:
-            try:
-                # The common case takes no lock: the pocket is rarely empty under load.
-                item = self._pocket.popleft()
-            except IndexError:
-                with self._filled:
-                    if self._is_stopping:
-                        return None
-                    if not self._pocket:
-                        self._idle_threads += 1
-                        self._filled.wait()
-                        self._idle_threads -= 1
-                continue
-            self._running[me] = (time.monotonic(), item[1])
-            return item
+    def _take(self) -> _Slot | None:
+        with self._lock:
+            while not (self._pocket and self._free) or self._are_enough(self._others()):
+                if self._is_stopping:
+                    return None
+                self._idle_threads += 1
+                self._has_work.wait()
+                self._idle_threads -= 1
+                self._is_waking = False
+            if self._is_stopping:
+                return None
+            slot = self._free.pop()
+            slot.started_at = time.monotonic()
+            _, slot.held = self._pocket.popleft()
+            slot.seconds = None
+            return slot
 
-    def _execute(self, held: HeldRun) -> None:
-        if held.is_over() or time.monotonic() >= held.deadline:
-            # Past the deadline another worker may be at it: the claim's answer came too late.
-            self._finish(held, Released())
-            return
+    def _leave(self, slot: _Slot) -> None:
+        """Free a slot whose executor is done, or was not called."""
+        with self._lock:
+            self._free.append(slot)
+            if slot.seconds is not None:
+                self.executed += 1
+                self._untold_runs += 1
+                self._untold_seconds += slot.seconds
+            if self._untold_runs >= TOLD_AFTER or (self._untold_runs and not self._pocket):
+                average = self._untold_seconds / self._untold_runs
+                self._learn(self.pacing.after(average, self._untold_runs))
+                self._untold_runs, self._untold_seconds = 0, 0.0
+        if len(self._pocket) <= self._refill_mark:
+            self._on_change()
+
+    def _learn(self, pacing: Pacing) -> None:
+        self.pacing = pacing
+        self._refill_mark = pacing.refill_mark()
+        self._is_quick = pacing.average is not None and pacing.average < QUICK
+
+    def _execute(self, slot: _Slot) -> bool:
+        """Call the executor of a slot's run; return True if a coroutine is at work there still."""
+        held = slot.held
         claim = held.claim
-        held.is_started = True
         registration = self._registry.find(claim.type)
-        if registration is None:
-            # Only when executors and types disagree on a pattern's edge: leave it for others.
+        # Past the deadline another worker may be at it: the claim's answer came too late. And where
+        # executors and types disagree on a pattern's edge, it is left for others.
+        if registration is None or held.is_over() or slot.started_at >= held.deadline:
             self._finish(held, Released())
-            return
-        started_at = time.monotonic()
+            return False
+        if not registration.is_coroutine:
+            with self._lock:
+                self._wake_a_thread()
+        held.is_started = True
         if self._execution_timeout is not None:
-            self._heartbeat.watch(held, started_at + self._execution_timeout)
+            self._heartbeat.watch(held, time.monotonic() + self._execution_timeout)
         if self._report.is_heard:
             self._report.tell(RunStarted(claim))
-        lease = _KeptLease(held, self._heartbeat)
-        outcome, error = execute(registration, claim, lease, self._wait_for)
-        seconds = time.monotonic() - started_at
+        executed = execute(registration, claim, held, self._execution_timeout)
+        if isinstance(executed, tuple):
+            self._end(slot, registration, executed)
+            return False
+        self._coroutines.start(executed, partial(self._end_coroutine, slot, registration))
+        return True
+
+    def _end_coroutine(self, slot: _Slot, registration: Registration, executed: Executed) -> None:
+        try:
+            self._end(slot, registration, executed)
+        except BaseException as exc:
+            self._fail(slot, exc)
+        self._leave(slot)
+        with self._lock:
+            self._wake_a_thread()
+
+    def _end(self, slot: _Slot, registration: Registration, executed: Executed) -> None:
+        held = slot.held
+        outcome, error = executed
+        slot.seconds = time.monotonic() - slot.started_at
         if error is not None:
-            _log_failure(claim, held, error)
-        self.executed += 1
-        self.pacing = self.pacing.after(seconds)
-        self._finish(held, outcome, timedelta(seconds=seconds), registration.retry_policy, error)
+            _log_failure(held.claim, held, error)
+        ran = timedelta(seconds=slot.seconds)
+        self._finish(held, outcome, ran, registration.retry_policy, error)
+
+    def _fail(self, slot: _Slot, error: BaseException) -> None:
+        # Such as a log handler of the user's that raises: no run is held for ever by it.
+        self._finish(slot.held, Failed(f"the worker itself failed: {type(error).__name__}"))
 
     def _finish(
         self,
@@ -219,9 +315,6 @@ class Runner:
             held.claim, outcome, policy or self._retry_policy, self._rng, ran
         )
         self._settler.put(held, settlement, error)
-
-    def _wait_for(self, awaitable: Awaitable[Any]) -> Any:
-        return self._coroutines.run(awaitable, self._execution_timeout)
 
 
 def _log_failure(claim: Claim, held: HeldRun, error: BaseException) -> None:

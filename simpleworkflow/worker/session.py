@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from random import Random
 
 from simpleworkflow.core import lease as lease_law
@@ -138,7 +139,7 @@ class Session:
         free = self._settings.concurrency - self._runner.running
         size = self._runner.pacing.claim_size(self._runner.waiting, free)
         if size == 0 or len(self._held) >= MAX_HELD + self._settings.concurrency:
-            return self._runner.pacing.patience
+            return self._runner.look()
         try:
             rescued = self._rescue_if_due()
             claimed = self._claim(size)
@@ -150,14 +151,14 @@ class Session:
         self._failures = 0
         if claimed or rescued:
             return None
-        self._is_idle = True
-        return self._settings.poll_interval
+        self._is_idle = not self._runner.waiting
+        return self._settings.poll_interval if self._is_idle else self._runner.look()
 
     def _claim(self, size: int) -> int:
         asked_at = time.monotonic()
         settings = self._settings
         claims = self._store.claim(self._route(), size, settings.worker_id, settings.lease)
-        held = [self._hold(claim, asked_at) for claim in claims]
+        held = self._hold(claims, asked_at)
         if self._report.is_heard:
             # Before the runner has them: no run is reported as started before it is claimed.
             self._report.tell(PollSucceeded(settings.worker_id, len(claims)))
@@ -174,8 +175,7 @@ class Session:
         rescued = self._store.rescue(
             self._route(), RESCUE_BATCH, settings.worker_id, settings.lease
         )
-        for one in rescued:
-            held = self._hold(one.claim, now)
+        for one, held in zip(rescued, self._hold([one.claim for one in rescued], now), strict=True):
             held.decide_once()
             settlement = decide(one.claim, Crashed(one.lost_by), settings.retry_policy, self._rng)
             logger.warning("%s", settlement.error, extra=fields(one.claim))
@@ -185,8 +185,9 @@ class Session:
             self._rescue_at = now + settings.poll_interval
         return len(rescued)
 
-    def _hold(self, claim: Claim, asked_at: float) -> HeldRun:
-        held = HeldRun(claim, asked_at, lease_law.deadline(asked_at, self._settings.lease))
+    def _hold(self, claims: Sequence[Claim], asked_at: float) -> list[HeldRun]:
+        deadline = lease_law.deadline(asked_at, self._settings.lease)
+        held = [HeldRun(claim, self._heartbeat, asked_at, deadline) for claim in claims]
         self._held.add(held)
         return held
 

@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable
 from random import Random
 
-from attrs import define
-
 from simpleworkflow.core.decide import decide
 from simpleworkflow.core.events import RunSettled
 from simpleworkflow.core.pacing import pause_after_failures
@@ -27,11 +25,7 @@ MAX_GROUP = 1_000
 """Most settlements in one statement, so that no statement holds row locks for long."""
 
 
-@define
-class _Finished:
-    held: HeldRun
-    settlement: Settlement
-    error: BaseException | None
+_Finished = tuple[HeldRun, Settlement, BaseException | None]
 
 
 class Settler(threading.Thread):
@@ -61,7 +55,7 @@ class Settler(threading.Thread):
         self, held: HeldRun, settlement: Settlement, error: BaseException | None = None
     ) -> None:
         """Write this settlement soon."""
-        self._finished.put(_Finished(held, settlement, error))
+        self._finished.put((held, settlement, error))
 
     def close(self, timeout: float) -> None:
         """Write what was put so far and end; after `timeout` seconds give up what is left."""
@@ -100,7 +94,7 @@ class Settler(threading.Thread):
         """Write a group, however long the store is away; False when told to give up."""
         while group:
             try:
-                answers = self._store.settle([finished.settlement for finished in group])
+                answers = self._store.settle([settlement for _, settlement, _ in group])
             except Exception as exc:
                 if self._give_up.wait(pause_after_failures(self._log.failed(exc), self._rng)):
                     return False
@@ -109,18 +103,24 @@ class Settler(threading.Thread):
             group = [
                 again
                 for finished, answer in zip(group, answers, strict=True)
-                if (again := self._note(finished, answer)) is not None
+                if (again := self._note(*finished, answer)) is not None
             ]
         return True
 
-    def _note(self, finished: _Finished, answer: Settled) -> _Finished | None:
+    def _note(
+        self,
+        held: HeldRun,
+        settlement: Settlement,
+        error: BaseException | None,
+        answer: Settled,
+    ) -> _Finished | None:
         """Take in the store's answer; return what to write instead when it cannot be held."""
-        settlement, claim = finished.settlement, finished.settlement.claim
+        claim = settlement.claim
         if answer.verdict is Verdict.UNSTORABLE and settlement.result_json is not None:
             failure = Failed(f"the result cannot be stored: {answer.reason}", is_permanent=True)
             logger.error("run %s failed: %s", claim.run_id, failure.error, extra=fields(claim))
             instead = decide(claim, failure, RetryPolicy(), self._rng, settlement.ran)
-            return _Finished(finished.held, instead, finished.error)
+            return held, instead, error
         if answer.verdict is not Verdict.APPLIED:
             # A cancel is what somebody wanted; anything else is worth a look.
             level = logging.INFO if answer.verdict is Verdict.CANCELLED else logging.WARNING
@@ -131,7 +131,7 @@ class Settler(threading.Thread):
                 answer.reason or answer.verdict.value,
                 extra=fields(claim),
             )
-        self._held.drop(finished.held)
+        self._held.drop(held)
         if self._report.is_heard:
-            self._report.tell(RunSettled(settlement, answer.verdict, finished.error))
+            self._report.tell(RunSettled(settlement, answer.verdict, error))
         return None

@@ -71,11 +71,24 @@ def test_the_pocket_is_refilled_when_it_is_half_empty() -> None:
 
 
 def test_one_quick_run_fills_no_pocket() -> None:
-    """The first runs of a worker say little: as many may wait as were seen."""
+    """The first runs of a worker say little: a few times as many may wait as were seen."""
     pacing = Pacing(1, HALF_MINUTE)
     for seen in range(1, 10):
         pacing = pacing.after(0.0)
-        assert pacing.pocket() == seen
+        assert pacing.pocket() == 8 * seen
+
+
+@given(pacings, st.floats(0, 1000), st.integers(1, 50))
+@QUICK
+def test_runs_may_be_told_of_together(pacing: Pacing, seconds: float, runs: int) -> None:
+    """So many that took the same at once, or one after the other."""
+    one_by_one = pacing
+    for _ in range(runs):
+        one_by_one = one_by_one.after(seconds)
+    together = pacing.after(seconds, runs)
+
+    assert together.seen == one_by_one.seen == pacing.seen + runs
+    assert together.average == pytest.approx(one_by_one.average)
 
 
 @given(pacings)

@@ -45,6 +45,12 @@ def test_what_json_holds_comes_back_as_it_was(value: Any) -> None:
     assert storable.decode_json(text, "payload") == value
 
 
+def test_white_space_around_json_is_read_over() -> None:
+    """Text of `jsonb` has none there, but other stores may keep it as it came."""
+    assert storable.decode_json(' {"a": 1}\n', "payload") == {"a": 1}
+    assert storable.decode_json("1 ", "payload") == 1
+
+
 @given(json_values)
 @QUICK
 def test_the_canonical_form_means_the_same_and_is_final(value: Any) -> None:

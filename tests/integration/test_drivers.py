@@ -19,7 +19,6 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import quote, urlsplit
 
-import attrs
 import pytest
 from authority import Authority
 from hypothesis import HealthCheck, example, given, settings
@@ -777,7 +776,7 @@ def test_a_result_that_cannot_be_stored_harms_no_other(store, bad):
         submit(store)
     claims = store.claim(EVERYTHING, 3, "worker-a", LEASE)
     group = [succeeded(claim) for claim in claims]
-    group[1] = attrs.evolve(group[1], result_json=bad)
+    group[1] = group[1]._replace(result_json=bad)
     answers = store.settle(group)
     assert [answer.verdict for answer in answers] == ["applied", "unstorable", "applied"]
     assert answers[1].reason

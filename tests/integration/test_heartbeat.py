@@ -37,9 +37,9 @@ def test_a_lease_is_asked_for_once_in_a_group_and_for_the_longest() -> None:
     store, runs = Watched(clock), HeldRuns()
     store.submit([new_run(str(uuid.uuid4()), "a.v1", {})])
     [claim] = store.claim(Route.of(["a.v1"]), 1, "w", LEASE)
-    held = HeldRun(claim, time.monotonic(), time.monotonic() + 30)
-    runs.add(held)
     heartbeat = Heartbeat(store, runs, LEASE, True, Report(()), lambda held: None)
+    held = HeldRun(claim, heartbeat, time.monotonic(), time.monotonic() + 30)
+    runs.add([held])
     wishes = [timedelta(minutes=10), timedelta(minutes=1)]
     asking = [threading.Thread(target=heartbeat.renew, args=(held, wish)) for wish in wishes]
     for thread in asking:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -19,7 +19,15 @@ from simpleworkflow.backends.postgres import params, statements
 from simpleworkflow.backends.postgres.driver import SESSION_SETTINGS
 from simpleworkflow.backends.postgres.store import PostgresStore
 from simpleworkflow.core.decide import decide
-from simpleworkflow.core.records import Claim, Extension, Released, Succeeded, new_run
+from simpleworkflow.core.records import (
+    Claim,
+    Extension,
+    Outcome,
+    Released,
+    Settlement,
+    Succeeded,
+    new_run,
+)
 from simpleworkflow.core.routing import Route
 
 GROUP = 50
@@ -166,10 +174,23 @@ def test_a_claim_looks_at_little_more_than_it_takes(
     assert_frugal(nodes, at_most=20 * 2 + 6 * GROUP)
 
 
-def test_a_settlement_looks_up_each_run_once(store: PostgresStore, explained: Explained) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "asked", "given"),
+    [
+        (Released(), "asked_settlements", params.of_settle),
+        (Succeeded("{}"), "asked_successes", params.of_successes),
+    ],
+)
+def test_a_settlement_looks_up_each_run_once(
+    store: PostgresStore,
+    explained: Explained,
+    outcome: Outcome,
+    asked: str,
+    given: Callable[[Sequence[Settlement]], params.Params],
+) -> None:
     """A group of settlements reads its own rows, to find and to update them."""
-    settlements = [decide(c, Succeeded("{}"), RetryPolicy(), Random(1)) for c in claimed(store)]
-    nodes = explained.nodes("settle", params.of_settle(settlements))
+    settlements = [decide(c, outcome, RetryPolicy(), Random(1)) for c in claimed(store)]
+    nodes = explained.nodes(f"settle:{asked}", given(settlements))
     assert_frugal(nodes, at_most=2 * GROUP)
 
 
@@ -178,7 +199,7 @@ def test_a_refused_settlement_looks_up_each_run_once(
 ) -> None:
     """Also the second look reads its own rows only."""
     settlements = [decide(c, Released(), RetryPolicy(), Random(1)) for c in claimed(store)]
-    nodes = explained.nodes("settle_refused", params.of_settle(settlements))
+    nodes = explained.nodes("settle_refused:asked_settlements", params.of_settle(settlements))
     assert_frugal(nodes, at_most=2 * GROUP)
 
 

@@ -11,8 +11,9 @@ import pytest
 from servers import Server
 
 from simpleworkflow import Client, open_store
-from simpleworkflow.backends.postgres import hints
+from simpleworkflow.backends.postgres import hints, wakeup
 from simpleworkflow.backends.postgres.store import PostgresStore
+from simpleworkflow.backends.postgres.wakeup import channel
 from simpleworkflow.core.records import Extension, Hold, NewRun, new_run
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.store import Wakeups
@@ -93,6 +94,41 @@ def test_a_submit_wakes_who_waits(store: PostgresStore, database_url: str) -> No
         client.submit("a.v1", {})
         assert woken.wait(LONG / 2)
     waiting.join()
+
+
+def test_a_lone_submit_carries_its_wake_up_and_the_next_are_followed_by_one(
+    store: PostgresStore, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of several in a row wakes too, though only the first one's statement notifies."""
+    monkeypatch.setattr(wakeup, "REST", 3_600.0)
+    with server.connect() as listener:
+        listener.execute(f"listen {channel(store.address.schema)}")
+        store.submit([a_run("a.v1")])
+        assert store._notifier._thread is None
+        [first] = listener.notifies(timeout=LONG, stop_after=1)
+        for _ in range(20):
+            store.submit([a_run("a.v1")])
+        assert not list(listener.notifies(timeout=0))
+        # It waits for the hour to pass, or for the end.
+        store.close()
+        [last] = listener.notifies(timeout=LONG, stop_after=1)
+        assert not list(listener.notifies(timeout=0))
+    assert first.channel == last.channel
+
+
+def test_a_submit_for_later_or_of_a_taken_key_wakes_nobody(
+    store: PostgresStore, server: Server
+) -> None:
+    """There is nothing to do at once."""
+    later = new_run(str(uuid.uuid4()), "a.v1", {}, delay=60)
+    taken = new_run(str(uuid.uuid4()), "a.v1", {}, idempotency_key="k", delay=60)
+    again = new_run(str(uuid.uuid4()), "a.v1", {}, idempotency_key="k")
+    with server.connect() as listener:
+        listener.execute(f"listen {channel(store.address.schema)}")
+        store.submit([later, taken])
+        assert not store.submit([again])[0].created
+        store.close()
+        assert not list(listener.notifies(timeout=0))
 
 
 def test_a_submit_before_the_wait_is_not_missed(store: PostgresStore, database_url: str) -> None:

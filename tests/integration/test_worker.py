@@ -205,6 +205,50 @@ def test_coroutines_share_one_event_loop_thread(store_url, client):
     assert threads.pop() is not threading.current_thread()
 
 
+def test_no_more_coroutines_run_at_once_than_concurrency_says(store_url, client):
+    """Twenty runs, three at a time, though one thread could begin them all."""
+    poller = a_poller(store_url, concurrency=3)
+    at_work, most = set(), []
+
+    @poller.handler("t.v1")
+    async def work(run):
+        at_work.add(run.id)
+        most.append(len(at_work))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        at_work.discard(run.id)
+
+    client.submit_many({"type": "t.v1", "payload": {}} for _ in range(20))
+    assert poller.drain(PATIENCE) == 20
+    assert max(most) == 3
+
+
+def test_a_slow_run_among_quick_ones_holds_up_none(store_url, client, monkeypatch):
+    """Quick runs are done by one thread; when it stays away, another goes on in its place."""
+    # What waits is given back only after minutes: it is not how these runs get done.
+    monkeypatch.setattr("simpleworkflow.core.pacing.PATIENCE", 1_000)
+    seen = Seen()
+    poller = a_poller(store_url, concurrency=4, observers=[seen])
+    slow_is_there, is_over = threading.Event(), threading.Event()
+    poller.register_executor("quick.v1", lambda run: None)
+
+    @poller.handler("slow.v1")
+    def slow(run):
+        slow_is_there.set()
+        met(is_over)
+
+    client.submit_many({"type": "quick.v1", "payload": {}} for _ in range(200))
+    with working(poller):
+        seen.wait(RunSettled, 200)
+        # Three of four slots are taken for long, and there is more to do.
+        client.submit_many({"type": "slow.v1", "payload": {}, "priority": 1} for _ in range(3))
+        client.submit_many({"type": "quick.v1", "payload": {}} for _ in range(300))
+        met(slow_is_there)
+        seen.wait(RunSettled, 500)
+        is_over.set()
+        seen.wait(RunSettled, 503)
+
+
 def test_an_executor_class_may_be_async(store_url, client):
     """`async def execute` is awaited."""
 
@@ -406,7 +450,7 @@ def test_heartbeats_keep_a_long_run(store, client):
 
     eager.register_executor("t.v1", lambda run: run.worker_id)
     done = Seen()
-    busy._report._observers = (done,)
+    busy._report.__init__((done,))
     with working(busy):
         met(at_work)
         with working(eager):
@@ -446,7 +490,7 @@ def test_without_auto_heartbeat_the_executor_keeps_its_lease(store, client):
         return [run.worker_id, run.attempt]
 
     done = Seen()
-    other._report._observers = (done,)
+    other._report.__init__((done,))
     with working(poller):
         met(at_work)
         with working(other):
@@ -568,7 +612,7 @@ def test_a_claim_whose_answer_came_too_late_is_not_executed():
     poller.register_executor("t.v1", lambda run: done.append(run.fence))
     Client(store).submit("t.v1", {})
     seen = Seen()
-    poller._report._observers = (seen,)
+    poller._report.__init__((seen,))
     with working(poller):
         # First the release of the late claim, then the crash of "other", then the second attempt.
         seen.wait(RunStarted)

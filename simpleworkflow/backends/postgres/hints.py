@@ -48,7 +48,9 @@ class Hints:
 
     def learn(self, route: Route, limit: int, asked_at: float, rows: Sequence[Row]) -> None:
         """Take in the answer to a claim: runs, then the pairs that were looked at, if asked for."""
-        runs = [row for row in rows if row[0] is not None]
+        runs = rows
+        if self._floors or self._is_slow:
+            runs = [row for row in rows if row[0] is not None]
         if len(runs) < limit or limit < BACKLOG:
             # Few runs are left, or few are wanted: the exact order is worth more than the time.
             self._route, self._floors, self._is_slow = None, {}, False
@@ -56,7 +58,12 @@ class Hints:
         if not self.floors(route):
             self._route, self._walked_at = route, asked_at
             self._is_slow = time.monotonic() - asked_at > SLOW_TIME
-            self._floors = {(r[1], r[8]): FROM_THE_START for r in rows if r[0] is None}
-        for row in runs:
-            if (row[1], row[8]) in self._floors:
-                self._floors[row[1], row[8]] = row[9]
+            self._floors = {_pair_of(r): FROM_THE_START for r in rows[len(runs) :]}
+        if self._floors:
+            for row in runs:
+                if _pair_of(row) in self._floors:
+                    self._floors[_pair_of(row)] = row[9]
+
+
+def _pair_of(row: Row) -> Pair:
+    return row[2], row[8]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from functools import lru_cache
 
 from simpleworkflow.backends.postgres.hints import Pair
 from simpleworkflow.core.records import Extension, NewRun, Settlement
 from simpleworkflow.core.routing import Route
-from simpleworkflow.core.states import EVENT_OF
+from simpleworkflow.core.states import EVENT_OF, Move
 from simpleworkflow.core.storable import clean_text
 
 NOTE_CHARS = 1_000
@@ -17,28 +17,44 @@ NOTE_CHARS = 1_000
 
 Params = dict[str, object]
 
-T = TypeVar("T")
-
 
 def of_submit(runs: Sequence[NewRun]) -> Params:
     """Return the parameters of submit.sql."""
-    return _columns(
-        runs,
-        ids=lambda run: run.id,
-        run_types=lambda run: run.type,
-        payloads=lambda run: run.payload_json,
-        priorities=lambda run: run.priority,
-        run_ats=lambda run: run.run_at,
-        delays=lambda run: run.delay.total_seconds(),
-        max_attempts=lambda run: run.max_attempts,
-        keys=lambda run: run.idempotency_key,
-        headers=lambda run: run.headers_json,
-    )
+    return {
+        "ids": _plain([run.id for run in runs]),
+        "run_types": _texts([run.type for run in runs]),
+        "payloads": _texts([run.payload_json for run in runs]),
+        "priorities": _plain([run.priority for run in runs]),
+        "run_ats": _texts([None if r.run_at is None else r.run_at.isoformat() for r in runs]),
+        "delays": _plain([run.delay.total_seconds() for run in runs]),
+        "max_attempts": _plain([run.max_attempts for run in runs]),
+        "keys": _texts([run.idempotency_key for run in runs]),
+        "headers": _texts([run.headers_json for run in runs]),
+    }
+
+
+def of_submit_one(runs: Sequence[NewRun]) -> Params:
+    """Return the parameters of submit.sql for a single run, which needs no arrays."""
+    (run,) = runs
+    return {
+        "id": run.id,
+        "run_type": run.type,
+        "payload": run.payload_json,
+        "priority": run.priority,
+        "run_at": run.run_at,
+        "delay": run.delay.total_seconds(),
+        "max_attempts": run.max_attempts,
+        "key": run.idempotency_key,
+        "headers": run.headers_json,
+    }
 
 
 def of_lookup(runs: Sequence[NewRun]) -> Params:
     """Return the parameters of find_taken.sql."""
-    return _columns(runs, ids=lambda run: run.id, keys=lambda run: run.idempotency_key)
+    return {
+        "ids": _plain([run.id for run in runs]),
+        "keys": _texts([run.idempotency_key for run in runs]),
+    }
 
 
 def of_claim(
@@ -52,14 +68,14 @@ def of_claim(
     slack: int = 0,
 ) -> Params:
     """Return the parameters of claim.sql."""
-    pairs = _columns(
-        list(floors.items()),
-        pair_types=lambda item: item[0][0],
-        pair_priorities=lambda item: item[0][1],
-        pair_floors=lambda item: item[1],
-    )
-    lease_params = of_rescue(route, limit, worker_id, lease)
-    return {**lease_params, **pairs, "remember": remember, "slack": slack}
+    return {
+        **of_rescue(route, limit, worker_id, lease),
+        "pair_types": _texts([type_ for type_, _ in floors]),
+        "pair_priorities": _plain([priority for _, priority in floors]),
+        "pair_floors": _texts(list(floors.values())),
+        "remember": remember,
+        "slack": slack,
+    }
 
 
 def of_rescue(route: Route, limit: int, worker_id: str, lease: timedelta) -> Params:
@@ -72,69 +88,101 @@ def of_rescue(route: Route, limit: int, worker_id: str, lease: timedelta) -> Par
     }
 
 
-def of_route(route: Route) -> Params:
+@lru_cache(maxsize=64)
+def of_route(route: Route) -> Mapping[str, str]:
     """Return the ranges of types that a route means."""
-    return _columns(
-        [pattern.bounds() for pattern in route.patterns],
-        lows=lambda bounds: bounds[0],
-        highs=lambda bounds: bounds[1],
-    )
+    bounds = [pattern.bounds() for pattern in route.patterns]
+    return {
+        "lows": _texts([low for low, _ in bounds]),
+        "highs": _texts([high for _, high in bounds]),
+    }
 
 
 def of_extend(extensions: Sequence[Extension]) -> Params:
     """Return the parameters of extend.sql."""
-    return _columns(
-        extensions,
-        ids=lambda e: e.claim.run_id,
-        worker_ids=lambda e: e.claim.worker_id,
-        fences=lambda e: e.claim.fence,
-        durations=lambda e: e.duration.total_seconds(),
-    )
+    return {
+        "ids": _plain([extension.claim.run_id for extension in extensions]),
+        "worker_ids": _texts([extension.claim.worker_id for extension in extensions]),
+        "fences": _plain([extension.claim.fence for extension in extensions]),
+        "durations": _plain([extension.duration.total_seconds() for extension in extensions]),
+    }
 
 
 def of_settle(settlements: Sequence[Settlement]) -> Params:
     """Return the parameters of settle.sql and settle_refused.sql."""
-    return _columns(
-        settlements,
-        ids=lambda s: s.claim.run_id,
-        worker_ids=lambda s: s.claim.worker_id,
-        fences=lambda s: s.claim.fence,
-        statuses=lambda s: s.status.value,
-        attempts=lambda s: s.attempt,
-        delays=lambda s: _seconds(s.delay),
-        results=lambda s: s.result_json,
-        errors=lambda s: s.error,
-        event_types=lambda s: EVENT_OF[s.move].value,
-        tried=lambda s: s.claim.attempt,
-        rans=lambda s: _seconds(s.ran),
-        notes=lambda s: s.error and clean_text(s.error, NOTE_CHARS),
+    return {
+        **_of_settlements(settlements),
+        "worker_ids": _texts([s.claim.worker_id for s in settlements]),
+        "statuses": _texts([s.status for s in settlements]),
+        "delays": _durations([s.delay for s in settlements]),
+        "errors": _texts([s.error for s in settlements]),
+        "event_types": _texts([EVENT_OF[s.move] for s in settlements]),
+        "notes": _texts([s.error and clean_text(s.error, NOTE_CHARS) for s in settlements]),
+    }
+
+
+def are_successes(settlements: Sequence[Settlement]) -> bool:
+    """Say whether all are successes of one worker, so that `of_successes` serves."""
+    worker_id = settlements[0].claim.worker_id
+    return all(
+        s.move is Move.SUCCEED
+        and s.delay is None
+        and s.error is None
+        and s.claim.worker_id == worker_id
+        for s in settlements
     )
+
+
+def of_successes(settlements: Sequence[Settlement]) -> Params:
+    """Return the parameters of settle.sql for one worker's successes."""
+    first = settlements[0]
+    return {
+        **_of_settlements(settlements),
+        "worker_id": first.claim.worker_id,
+        "status": first.status.value,
+        "event_type": EVENT_OF[first.move].value,
+    }
+
+
+def _of_settlements(settlements: Sequence[Settlement]) -> Params:
+    claims = [settlement.claim for settlement in settlements]
+    return {
+        "ids": _plain([claim.run_id for claim in claims]),
+        "fences": _plain([claim.fence for claim in claims]),
+        "attempts": _plain([s.attempt for s in settlements]),
+        "results": _texts([s.result_json for s in settlements]),
+        "tried": _plain([claim.attempt for claim in claims]),
+        "rans": _durations([s.ran for s in settlements]),
+    }
 
 
 def of_cancel(run_ids: Sequence[str]) -> Params:
     """Return the parameters of cancel.sql."""
-    return {"ids": _array(run_ids)}
+    return {"ids": _plain(run_ids)}
 
 
-def _columns(items: Sequence[T], **columns: Callable[[T], object]) -> Params:
-    return {name: _array(map(value, items)) for name, value in columns.items()}
+# Arrays as PostgreSQL reads them: drivers write them element by element, and slowly.
+# Source: PostgreSQL documentation, "Arrays", section 8.15.6.
 
 
-def _array(values: Iterable[object]) -> str:
-    """Write an array as PostgreSQL reads it; drivers do it element by element, and slowly.
-
-    Source: PostgreSQL documentation, "Arrays", section 8.15.6.
-    """
-    return "{" + ",".join(map(_element, values)) + "}"
+def _plain(values: Iterable[object]) -> str:
+    """Write an array of numbers or UUIDs, which need no quotes."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
-def _element(value: object) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
+def _durations(values: Iterable[timedelta | None]) -> str:
+    """Write an array of seconds."""
+    return _plain(["NULL" if value is None else value.total_seconds() for value in values])
 
 
-def _seconds(duration: timedelta | None) -> float | None:
-    return None if duration is None else duration.total_seconds()
+def _texts(values: Sequence[str | None]) -> str:
+    """Write an array of texts, each different one quoted once."""
+    written: dict[str | None, str] = {None: "NULL"}
+    for value in values:
+        if value not in written:
+            written[value] = _quoted(value)  # type: ignore[arg-type]
+    return _plain([written[value] for value in values])
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

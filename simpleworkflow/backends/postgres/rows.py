@@ -12,16 +12,14 @@ from simpleworkflow.core.states import EventType, Status
 
 
 def to_claim(row: Row, worker_id: str) -> Claim:
-    """Read a row of claim.sql or rescue.sql."""
-    id_, type_, payload, headers, attempt, max_attempts, fence, waited = row[:8]
-    return Claim(
-        id_, worker_id, fence, type_, payload, headers, attempt, max_attempts, float(waited)
-    )
+    """Read a row of claim.sql or rescue.sql; what follows the wait is for others."""
+    # By place, the quickest way: every run comes by here.
+    return Claim(row[0], worker_id, row[1], row[2], row[3], row[4], row[5], row[6], row[7])
 
 
 def to_rescued(row: Row, worker_id: str) -> Rescued:
     """Read a row of rescue.sql."""
-    return Rescued(to_claim(row, worker_id), row[8])
+    return Rescued(to_claim(row, worker_id), row[-1])
 
 
 def to_run(row: Row) -> Run:

@@ -14,9 +14,15 @@ def load(name: str, quoted_schema: str) -> str:
     """Return the statement `name` with the schema filled in, its `:name` parameters as they are.
 
     Args:
-        name: the file's name without `.sql`.
+        name: the file's name without `.sql`; for one with a place `{asked}`, that of the file which
+            fills it, after a colon: `submit:asked_run`.
         quoted_schema: the schema as a quoted identifier, which alone is ever put into SQL.
     """
-    source = files(__package__).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    whole, _, part = name.partition(":")
+    source = _read(whole).replace("{asked}", _read(part) if part else "")
     # Comments stay in the file: what is sent each time is kept short.
     return _COMMENT.sub("", source).replace("{schema}", quoted_schema).strip()
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

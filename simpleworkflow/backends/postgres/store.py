@@ -50,9 +50,6 @@ CONFLICT_TRIES = 5
 SLACK = 1_000
 """How much further a claim looks when others have locked all that it would take."""
 
-ALL_LOCKED = (None, None)
-"""How claim.sql says that; its first columns are the id and the type."""
-
 AGAIN = "again"
 """What a statement says of a row that was changed while it looked."""
 
@@ -108,17 +105,19 @@ class PostgresStore:
         """See Store.submit."""
         if not runs:
             return []
-        try:
-            created = {row[0] for row in self._fetch("submit", params.of_submit(runs))}
-        except DataRefused as exc:
-            raise NotStorable(f"nothing was submitted: {exc}") from exc
-        if any(not run.delay for run in runs if run.id in created):
+        ids = [check_run_id(run.id) for run in runs]
+        wakes = any(not run.delay for run in runs)
+        carries = wakes and self._notifier.take_turn()
+        created = self._create(runs, channel(self.address.schema) if carries else None)
+        if wakes and not carries and created != set():
             self._notifier.notify()
+        if created is None:
+            return [Submitted(id_, True) for id_ in ids]
         answers = []
-        for run in runs:
-            answers.append(Submitted(run.id, run.id in created))
+        for id_ in ids:
+            answers.append(Submitted(id_, id_ in created))
             # A repeat within the group meets the first.
-            created.discard(run.id)
+            created.discard(id_)
         taken = [place for place, answer in enumerate(answers) if not answer.created]
         for place, id_ in zip(taken, self._find_taken([runs[i] for i in taken]), strict=True):
             answers[place] = Submitted(id_, False)
@@ -299,7 +298,8 @@ class PostgresStore:
                 route, limit, worker_id, lease, floors=floors, remember=remember, slack=slack
             )
             found = self._fetch("claim", asked)
-            if not (len(found) == 1 and tuple(found[0][:2]) == ALL_LOCKED):
+            # Pairs with due runs, but no run of theirs: others have locked them.
+            if not found or found[0][0] is not None:
                 break
         self._hints.learn(route, limit, asked_at, found)
         return [rows.to_claim(row, worker_id) for row in found if row[0] is not None]
@@ -309,17 +309,40 @@ class PostgresStore:
         asked = list(range(len(settlements)))
         for _ in _tries("settle", asked):
             group = [settlements[i] for i in asked]
-            written = {row[0] for row in self._fetch("settle", params.of_settle(group))}
-            refused = [i for place, i in enumerate(asked, 1) if place not in written]
+            written = self._write(group)
+            refused = []
+            if written is not None:
+                refused = [i for place, i in enumerate(asked, 1) if place not in set(written)]
             asked[:] = []
             if refused:
-                why = params.of_settle([settlements[i] for i in refused])
-                for i, (verdict,) in zip(refused, self._fetch("settle_refused", why), strict=True):
+                given = params.of_settle([settlements[i] for i in refused])
+                why = self._fetch("settle_refused:asked_settlements", given)
+                for i, (verdict,) in zip(refused, why, strict=True):
                     if verdict == AGAIN:
                         asked.append(i)
                     else:
                         answers[i] = Settled(Verdict(verdict))
         return answers
+
+    def _write(self, group: Sequence[Settlement]) -> Sequence[int] | None:
+        """Write these outcomes; return the places, from 1, of those written, None for all."""
+        name, given = "settle:asked_settlements", params.of_settle
+        if params.are_successes(group):
+            name, given = "settle:asked_successes", params.of_successes
+        written: Sequence[int] | None = self._fetch(name, given(group))[0][0]
+        return written
+
+    def _create(self, runs: Sequence[NewRun], channel: str | None) -> set[str] | None:
+        """Insert these runs and notify the channel; return the new ones' ids, None for all."""
+        name, given = "submit:asked_runs", params.of_submit
+        if len(runs) == 1:
+            name, given = "submit:asked_run", params.of_submit_one
+        asked = {**given(runs), "channel": channel, "count": len(runs)}
+        try:
+            created = self._fetch(name, asked)[0][0]
+        except DataRefused as exc:
+            raise NotStorable(f"nothing was submitted: {exc}") from exc
+        return None if created is None else set(created)
 
     def _find_taken(self, runs: Sequence[NewRun]) -> list[str]:
         """Return the id of the existing run for each of these, whose key or id is taken."""

@@ -1,14 +1,16 @@
 """Wake-ups by LISTEN and NOTIFY: a hint that spares idle workers the wait for their next poll.
 
-A NOTIFY holds a lock of the whole server while its transaction commits. Sent in the transaction of
-a submit, it would make concurrent producers wait for each other's disk writes. It is therefore sent
-after the commit, on a connection of its own, by a thread that sends one for all submits since the
-last: nothing waits for it, and the last submit is always followed by one.
+A NOTIFY holds a lock of the whole server while its transaction commits. Sent by every submit, it
+would make concurrent producers wait for each other's disk writes. A submit therefore carries one
+only when the last was some time ago. Those that follow soon share one: it is sent after their
+commits, on a connection of its own, by a thread, and the last of them is always followed by one.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import zlib
 from collections.abc import Callable
 
@@ -17,6 +19,9 @@ from simpleworkflow.core.errors import SimpleWorkflowError
 
 IDLE_TIME = 30.0
 """Seconds without a submit after which the thread and its connection are given up."""
+
+REST = 0.01
+"""Seconds between two notifications: idle workers are woken a hundred times a second at most."""
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing waits for the last notification."""
@@ -28,7 +33,7 @@ def channel(schema: str) -> str:
 
 
 class Notifier:
-    """Sends notifications for submits that were committed.
+    """Says which submits carry a notification, and sends one for the others.
 
     Args:
         connect: opens a connection.
@@ -43,7 +48,17 @@ class Notifier:
         self._changed = threading.Condition()
         self._is_wanted = False
         self._is_closed = False
+        self._sent_at = -math.inf
         self._thread: threading.Thread | None = None
+
+    def take_turn(self) -> bool:
+        """Say whether the next submit carries a notification itself; else `notify` after it."""
+        now = time.monotonic()
+        with self._changed:
+            if self._is_wanted or now < self._sent_at + REST:
+                return False
+            self._sent_at = now
+            return True
 
     def notify(self) -> None:
         """Send a notification soon; does not wait for it."""
@@ -83,7 +98,9 @@ class Notifier:
         """Wait until a notification is wanted; False when the thread is to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_wanted or self._is_closed, IDLE_TIME)
+            self._changed.wait_for(lambda: self._is_closed, self._sent_at + REST - time.monotonic())
             is_wanted, self._is_wanted = self._is_wanted, False
+            self._sent_at = time.monotonic()
             if not is_wanted:
                 self._thread = None
             return is_wanted

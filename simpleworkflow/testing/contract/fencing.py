@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
 import pytest
 
 from simpleworkflow.core.records import Claim, Hold, Verdict
@@ -130,10 +129,10 @@ class FencingLaws(Examination):
     @pytest.mark.parametrize(
         "forge",
         [
-            lambda claim: attrs.evolve(claim, worker_id="worker-b"),
-            lambda claim: attrs.evolve(claim, fence=claim.fence + 1),
-            lambda claim: attrs.evolve(claim, fence=claim.fence - 1),
-            lambda claim: attrs.evolve(claim, run_id=NO_SUCH_RUN),
+            lambda claim: claim._replace(worker_id="worker-b"),
+            lambda claim: claim._replace(fence=claim.fence + 1),
+            lambda claim: claim._replace(fence=claim.fence - 1),
+            lambda claim: claim._replace(run_id=NO_SUCH_RUN),
         ],
         ids=["other worker", "later fence", "earlier fence", "unknown run"],
     )

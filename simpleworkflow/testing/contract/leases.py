@@ -7,7 +7,6 @@ from __future__ import annotations
 from datetime import timedelta
 from random import Random
 
-import attrs
 import pytest
 
 from simpleworkflow.core.decide import decide
@@ -54,7 +53,7 @@ class LeaseLaws(Examination):
         assert (run.status, run.leased_by, run.fence) == (Status.LEASED, "worker-a", claimed.fence)
         assert run.lease_until == clock() + HALF_MINUTE
         assert run.attempt == 0
-        assert attrs.evolve(claimed, waited=0, payload_json="", headers_json="") == Claim(
+        assert claimed._replace(waited=0, payload_json="", headers_json="") == Claim(
             run_id, "worker-a", run.fence, "billing.invoice.v1", "", "", 0, 7, 0
         )
         assert (claimed.payload_json, claimed.headers) == (run.payload_json, {"trace": "abc"})
@@ -115,7 +114,7 @@ class LeaseLaws(Examination):
         kept, cancelled, ended = claim(store)
         store.cancel([ids[1]])
         settle_one(store, succeeded(ended))
-        unknown = attrs.evolve(kept, run_id=NO_SUCH_RUN)
+        unknown = kept._replace(run_id=NO_SUCH_RUN)
 
         holds = store.extend(
             [Extension(c, HALF_MINUTE) for c in (unknown, cancelled, kept, ended, kept)]
@@ -170,8 +169,8 @@ class LeaseLaws(Examination):
         assert rescued.claim.fence > first.fence
         assert (run.status, run.leased_by) == (Status.LEASED, "worker-b")
         assert (run.fence, run.lease_until) == (rescued.claim.fence, clock() + MINUTE)
-        assert rescued.claim == attrs.evolve(
-            first, worker_id="worker-b", fence=run.fence, waited=rescued.claim.waited
+        assert rescued.claim == first._replace(
+            worker_id="worker-b", fence=run.fence, waited=rescued.claim.waited
         )
 
     def test_the_longest_expired_lease_is_taken_over_first(

@@ -97,10 +97,10 @@ class SettlesByIdAlone(Broken):
     def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
         row = tables.rows.get(settlement.claim.run_id)
         if row is not None and row.status is Status.LEASED and row.leased_by is not None:
-            current = attrs.evolve(
-                settlement.claim, fence=row.fence, worker_id=row.leased_by, attempt=row.attempt
+            current = settlement.claim._replace(
+                fence=row.fence, worker_id=row.leased_by, attempt=row.attempt
             )
-            settlement = attrs.evolve(settlement, claim=current)
+            settlement = settlement._replace(claim=current)
         return super()._settle_one(tables, settlement, now)
 
 
@@ -112,8 +112,8 @@ class TellsWorkersApartByName(Broken):
     def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
         row = tables.rows.get(settlement.claim.run_id)
         if row is not None and row.leased_by == settlement.claim.worker_id:
-            current = attrs.evolve(settlement.claim, fence=row.fence)
-            settlement = attrs.evolve(settlement, claim=current)
+            current = settlement.claim._replace(fence=row.fence)
+            settlement = settlement._replace(claim=current)
         return super()._settle_one(tables, settlement, now)
 
 
@@ -125,7 +125,7 @@ class ExtendsByIdAlone(Broken):
     def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
         row = tables.rows.get(extension.claim.run_id)
         if row is not None and row.leased_by is not None:
-            current = attrs.evolve(extension.claim, fence=row.fence, worker_id=row.leased_by)
+            current = extension.claim._replace(fence=row.fence, worker_id=row.leased_by)
             extension = attrs.evolve(extension, claim=current)
         return super()._extend_one(tables, extension, now)
 
@@ -138,8 +138,8 @@ class IgnoresTheWorker(Broken):
     def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
         row = tables.rows.get(settlement.claim.run_id)
         if row is not None and row.leased_by is not None:
-            current = attrs.evolve(settlement.claim, worker_id=row.leased_by)
-            settlement = attrs.evolve(settlement, claim=current)
+            current = settlement.claim._replace(worker_id=row.leased_by)
+            settlement = settlement._replace(claim=current)
         return super()._settle_one(tables, settlement, now)
 
 
@@ -259,7 +259,7 @@ class ForgivesCrashes(Broken):
 
     def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
         if row.history[-1][1] is EventType.RESCUED:
-            settlement = attrs.evolve(settlement, attempt=row.attempt)
+            settlement = settlement._replace(attempt=row.attempt)
         super()._apply(tables, row, settlement, *rest)
 
 

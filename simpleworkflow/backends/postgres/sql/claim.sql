@@ -122,7 +122,7 @@ leased as (
            updated_at = (select now from moment)
       from place
      where r.ctid = place.place
-    returning r.id, r.type, r.payload, r.headers, r.attempt, r.max_attempts, r.fence,
+    returning r.id, r.fence, r.type, r.payload, r.headers, r.attempt, r.max_attempts,
               r.priority, r.run_at, r.created_at
 ),
 history as (
@@ -133,19 +133,17 @@ history as (
       from leased
 )
 -- The wait is a number, because an instant such as -infinity no driver can read. Rows without an id
--- come last: the pairs that were looked at, when they are asked for, and one without a type when all
--- that was due was locked.
-select id::text, type, payload::text, headers::text, attempt, max_attempts, fence,
+-- are the pairs that have due runs: when they are asked for, and when all that was due was locked.
+select id::text, fence, type, payload::text, headers::text, attempt, max_attempts,
        extract(epoch from (select now from moment))::float8 - extract(epoch from run_at)::float8,
-       priority, run_at::text, row_number() over (order by priority, run_at, created_at) as place
-  from leased
-union all
-select null, type, null, null, null, null, null, null, priority, floor::text, null
-  from pair
- where :remember::boolean
-   and ((select count(*) from pair) = 1 or priority <= (select priority from reach))
-union all
-select null, null, null, null, null, null, null, null, null, null, null
- where (select count(*) from pair) > 1
-   and exists (select from share) and not exists (select from chosen)
- order by place
+       priority, case when :remember::boolean or cardinality(given.types) > 0 then run_at::text end
+  from (
+    select * from leased
+    union all
+    select null, null, type, null, null, null, null, priority, floor, null
+      from share
+     where :remember::boolean
+        or ((select count(*) from pair) > 1 and not exists (select from chosen))
+) found
+ cross join given
+ order by id is null, priority, run_at, created_at

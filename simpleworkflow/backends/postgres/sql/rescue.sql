@@ -46,7 +46,7 @@ history as (
            (select now from moment)
       from rescued
 )
-select id::text, type, payload::text, headers::text, attempt, max_attempts, fence,
+select id::text, fence, type, payload::text, headers::text, attempt, max_attempts,
        extract(epoch from (select now from moment))::float8 - extract(epoch from run_at)::float8,
        lost_by
   from rescued

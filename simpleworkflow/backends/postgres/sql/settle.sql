@@ -1,26 +1,11 @@
--- Write outcomes whose claim is the current one, each with its event; return which were written.
+-- Write outcomes whose claim is the current one, each with its event; say which were written.
 -- One whose row was changed at this very moment may be left out: settle_refused.sql says so.
 --
 -- The fence stays as it is: a settlement sent again after a lost reply is recognised by it.
 with moment as (
     select coalesce(:now::timestamptz, now()) as now
 ),
-given as materialized (
-    select :ids::uuid[] as ids, :worker_ids::text[] as worker_ids, :fences::bigint[] as fences,
-           :statuses::text[] as statuses, :attempts::int[] as attempts,
-           :delays::float8[] as delays, :results::text[] as results, :errors::text[] as errors,
-           :event_types::text[] as event_types, :tried::int[] as tried, :rans::float8[] as rans,
-           :notes::text[] as notes
-),
-asked as (
-    select a.*
-      from given
-     cross join unnest(ids, worker_ids, fences, statuses, attempts, delays, results, errors,
-                       event_types, tried, rans, notes)
-           with ordinality as a (id, worker_id, fence, status, attempt, delay, result, error,
-                                 event_type, tried, ran, note, ord)
-     limit (select cardinality(ids) from given)
-),
+{asked}
 current as (
     select r.place, a.*
       from asked a
@@ -52,10 +37,17 @@ settled as (
 history as (
     insert into {schema}.workflow_event (workflow_id, event_type, data, created_at)
     select id, event_type,
-           jsonb_strip_nulls(jsonb_build_object(
-               'worker_id', worker_id, 'fence', fence, 'attempt', tried,
-               'ran', ran, 'delay', delay, 'error', note)),
+           -- The first is what mostly happened, made in two thirds of the time.
+           case when ran is not null and delay is null and note is null
+                then jsonb_build_object(
+                    'worker_id', worker_id, 'fence', fence, 'attempt', tried, 'ran', ran)
+                else jsonb_strip_nulls(jsonb_build_object(
+                    'worker_id', worker_id, 'fence', fence, 'attempt', tried,
+                    'ran', ran, 'delay', delay, 'error', note))
+           end,
            (select now from moment)
       from settled
 )
-select ord from settled
+-- None means all: the usual case, told in one word.
+select case when count(*) < (select cardinality(ids) from given) then coalesce(array_agg(ord), '{}') end
+  from settled

@@ -3,22 +3,7 @@
 with moment as (
     select coalesce(:now::timestamptz, now()) as now
 ),
-given as materialized (
-    select :ids::uuid[] as ids, :worker_ids::text[] as worker_ids, :fences::bigint[] as fences,
-           :statuses::text[] as statuses, :attempts::int[] as attempts,
-           :delays::float8[] as delays, :results::text[] as results, :errors::text[] as errors,
-           :event_types::text[] as event_types, :tried::int[] as tried, :rans::float8[] as rans,
-           :notes::text[] as notes
-),
-asked as (
-    select a.*
-      from given
-     cross join unnest(ids, worker_ids, fences, statuses, attempts, delays, results, errors,
-                       event_types, tried, rans, notes)
-           with ordinality as a (id, worker_id, fence, status, attempt, delay, result, error,
-                                 event_type, tried, ran, note, ord)
-     limit (select cardinality(ids) from given)
-),
+{asked}
 current as (
     select r.place, r.status as was, r.fence as newest_fence, r.leased_by, r.attempt as attempts,
            a.*

@@ -1,14 +1,8 @@
--- Create runs and their first events; return which were created. The others' key or id is taken.
+-- Create runs and their first events; say which were created. The others' key or id is taken.
 with moment as (
     select coalesce(:now::timestamptz, now()) as now
 ),
-asked as (
-    select *
-      from unnest(:ids::uuid[], :run_types::text[], :payloads::text[], :priorities::int[],
-                  :run_ats::timestamptz[], :delays::float8[], :max_attempts::int[],
-                  :keys::text[], :headers::text[])
-           with ordinality as a (id, type, payload, priority, run_at, delay, max_attempts, key,
-                                 headers, ord)
+asked as ({asked}
 ),
 created as (
     insert into {schema}.workflow_run
@@ -18,7 +12,6 @@ created as (
            coalesce(run_at, (select now from moment) + delay * interval '1 second'),
            max_attempts, key, headers::jsonb, (select now from moment), (select now from moment)
       from asked
-     order by ord
         on conflict do nothing
     returning id
 ),
@@ -26,4 +19,8 @@ history as (
     insert into {schema}.workflow_event (workflow_id, event_type, data, created_at)
     select id, 'created', '{}', (select now from moment) from created
 )
-select id::text from created
+-- None means all: the usual case, told in one word. The notification is one, if there is news.
+select case when count(*) < :count::bigint then coalesce(array_agg(id::text), '{}') end,
+       (select pg_notify(:channel::text, '')
+         where :channel::text is not null and exists (select from created))
+  from created
