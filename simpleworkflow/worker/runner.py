@@ -122,7 +122,7 @@ class Runner:
     def look(self) -> float:
         """Wake a thread for runs that wait behind slow ones; return seconds until to look again."""
         with self._lock:
-            if not self._pocket or not self._free:
+            if not self._pocket or not self._is_quick:
                 return self.pacing.patience
             now = time.monotonic()
             self._slow = sum(now - slot.started_at > LOOK for slot in self._busy())

@@ -1,4 +1,7 @@
-"""Loads the SQL files: one statement each, named as the Store method that sends it."""
+"""Loads the SQL files: one statement each, named as the Store method that sends it.
+
+Those named `asked_…` are parts: what a statement is asked to do, in the forms in which it may come.
+"""
 
 from __future__ import annotations
 
