@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 from simpleworkflow.backends.postgres.driver import Connection
 from simpleworkflow.core.errors import SimpleWorkflowError
@@ -63,13 +64,18 @@ class Notifier:
     def notify(self) -> None:
         """Send a notification soon; does not wait for it."""
         with self._changed:
-            self._is_wanted = True
-            if self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(
-                    target=self._work, name="simpleworkflow-notifier", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify()
+            if self._is_wanted or self._is_closed:
+                return
+            # Only a hint: where the system gives no thread for it, workers poll.
+            with suppress(RuntimeError):
+                self._thread = self._thread or self._start()
+                self._is_wanted = True
+                self._changed.notify()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name="simpleworkflow-notifier", daemon=True)
+        thread.start()
+        return thread
 
     def close(self) -> None:
         """Send what is wanted still, and end."""
@@ -100,7 +106,8 @@ class Notifier:
             self._changed.wait_for(lambda: self._is_wanted or self._is_closed, IDLE_TIME)
             self._changed.wait_for(lambda: self._is_closed, self._sent_at + REST - time.monotonic())
             is_wanted, self._is_wanted = self._is_wanted, False
-            self._sent_at = time.monotonic()
-            if not is_wanted:
+            if is_wanted:
+                self._sent_at = time.monotonic()
+            else:
                 self._thread = None
             return is_wanted
