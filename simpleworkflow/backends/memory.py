@@ -140,7 +140,8 @@ class MemoryStore:
                 return []
             # Copied: what a reader does to an event's data must not rewrite history.
             return [
-                Event(id, row.id, kind, deepcopy(data), at) for id, kind, data, at in row.history
+                Event(id, row.id, EventType(kind), deepcopy(data), at)
+                for id, kind, data, at in row.history
             ]
 
     def runs(self, route: Route, limit: int) -> list[Run]:
@@ -216,26 +217,26 @@ class MemoryStore:
         now: datetime,
     ) -> Claim:
         """Make `worker_id` the holder of a run, by a claim or by a rescue."""
-        data: dict[str, Any] = {"worker_id": worker_id}
-        if move is Move.RESCUE:
-            data["lost_by"] = row.leased_by
         row.fence += 1
-        row.leased_by = worker_id
-        row.lease_until = lease_law.lease_end(now, lease)
-        data |= {"fence": row.fence, "attempt": row.attempt}
-        tables.move(row, move, now)
-        self._record(tables, row, EVENT_OF[move], data, now)
-        return Claim(
-            run_id=row.id,
-            worker_id=worker_id,
-            fence=row.fence,
-            type=row.type,
-            payload_json=row.payload_json,
-            headers_json=row.headers_json,
-            attempt=row.attempt,
-            max_attempts=row.max_attempts,
+        claim = Claim(
+            row.id,
+            worker_id,
+            row.fence,
+            row.type,
+            row.payload_json,
+            row.headers_json,
+            row.attempt,
+            row.max_attempts,
             waited=(now - row.run_at).total_seconds(),
         )
+        data = _who_and_which(claim)
+        if move is Move.RESCUE:
+            data["lost_by"] = row.leased_by
+        row.leased_by = worker_id
+        row.lease_until = lease_law.lease_end(now, lease)
+        tables.move(row, move, now)
+        self._record(tables, row, EVENT_OF[move], data, now)
+        return claim
 
     def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
         row = tables.rows.get(extension.claim.run_id)
@@ -344,7 +345,7 @@ class MemoryStore:
         self, tables: _Tables, row: _Row, kind: EventType, data: dict[str, Any], now: datetime
     ) -> None:
         tables.last_event_id += 1
-        row.history.append((tables.last_event_id, kind, data, now))
+        row.history.append((tables.last_event_id, kind.value, data, now))
 
 
 def named_store(name: str, clock: Callable[[], datetime] | None = None) -> MemoryStore:
@@ -358,8 +359,9 @@ def named_store(name: str, clock: Callable[[], datetime] | None = None) -> Memor
     return store
 
 
-# An event as it is kept; readers get an Event. Plain, because most are never read.
-_Moment = tuple[int, EventType, dict[str, Any], datetime]
+# An event as it is kept; readers get an Event. Plain, because most are never read, and because the
+# garbage collector passes over what holds nothing but text and numbers.
+_Moment = tuple[int, str, dict[str, Any], datetime]
 
 
 @define(eq=False, kw_only=True)

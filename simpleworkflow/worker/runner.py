@@ -209,13 +209,16 @@ class Runner:
         with self._lock:
             self._is_waking = False
         while (slot := self._take()) is not None:
-            try:
-                is_at_work = self._execute(slot)
-            except BaseException as exc:
-                is_at_work = False
-                self._fail(slot, exc)
-            if not is_at_work:
-                self._leave(slot)
+            self._work_on(slot)
+
+    def _work_on(self, slot: _Slot) -> None:
+        try:
+            is_at_work = self._execute(slot)
+        except BaseException as exc:
+            is_at_work = False
+            self._fail(slot, exc)
+        if not is_at_work:
+            self._leave(slot)
 
     def _take(self) -> _Slot | None:
         with self._lock:
@@ -226,13 +229,25 @@ class Runner:
                 self._has_work.wait()
                 self._idle_threads -= 1
                 self._is_waking = False
-            if self._is_stopping:
+            return None if self._is_stopping else self._fill_a_slot()
+
+    def _take_coroutine(self) -> _Slot | None:
+        """Take the next run if it is for a coroutine; leave it to a thread if it is for another."""
+        with self._lock:
+            if not self._pocket or not self._free or self._is_stopping:
                 return None
-            slot = self._free.pop()
-            slot.started_at = time.monotonic()
-            _, slot.held = self._pocket.popleft()
-            slot.seconds = None
-            return slot
+            registration = self._registry.find(self._pocket[0][1].claim.type)
+            if registration is not None and registration.is_coroutine:
+                return self._fill_a_slot()
+            self._wake_a_thread()
+            return None
+
+    def _fill_a_slot(self) -> _Slot:
+        slot = self._free.pop()
+        slot.started_at = time.monotonic()
+        _, slot.held = self._pocket.popleft()
+        slot.seconds = None
+        return slot
 
     def _leave(self, slot: _Slot) -> None:
         """Free a slot whose executor is done, or was not called."""
@@ -285,8 +300,9 @@ class Runner:
         except BaseException as exc:
             self._fail(slot, exc)
         self._leave(slot)
-        with self._lock:
-            self._wake_a_thread()
+        # The loop's thread begins the next ones itself: others would take turns with it.
+        while (following := self._take_coroutine()) is not None:
+            self._work_on(following)
 
     def _end(self, slot: _Slot, registration: Registration, executed: Executed) -> None:
         held = slot.held

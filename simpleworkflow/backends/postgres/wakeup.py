@@ -22,7 +22,9 @@ IDLE_TIME = 30.0
 """Seconds without a submit after which the thread and its connection are given up."""
 
 REST = 0.01
-"""Seconds between two notifications: idle workers are woken a hundred times a second at most."""
+LONGEST_REST = 0.04
+"""Seconds between two notifications of a producer. The pause doubles, up to the longest, for as
+long as submits follow each other within it."""
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing waits for the last notification."""
@@ -50,15 +52,16 @@ class Notifier:
         self._is_wanted = False
         self._is_closed = False
         self._sent_at = -math.inf
+        self._rest = REST
         self._thread: threading.Thread | None = None
 
     def take_turn(self) -> bool:
         """Say whether the next submit carries a notification itself; else `notify` after it."""
         now = time.monotonic()
         with self._changed:
-            if self._is_wanted or now < self._sent_at + REST:
+            if self._is_wanted or now < self._sent_at + self._rest:
                 return False
-            self._sent_at = now
+            self._sent_at, self._rest = now, REST
             return True
 
     def notify(self) -> None:
@@ -104,10 +107,12 @@ class Notifier:
         """Wait until a notification is wanted; False when the thread is to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_wanted or self._is_closed, IDLE_TIME)
-            self._changed.wait_for(lambda: self._is_closed, self._sent_at + REST - time.monotonic())
+            rest = self._sent_at + self._rest - time.monotonic()
+            self._changed.wait_for(lambda: self._is_closed, rest)
             is_wanted, self._is_wanted = self._is_wanted, False
             if is_wanted:
                 self._sent_at = time.monotonic()
+                self._rest = min(2 * self._rest, LONGEST_REST)
             else:
                 self._thread = None
             return is_wanted
