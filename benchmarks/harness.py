@@ -33,6 +33,7 @@ class Sizes:
         backlog: the million of the measurement of claims; everything there is a share of it.
         claims: claims that are timed there.
         workers: processes on one queue, at most.
+        shared: runs that several of them drain; many, so that their start counts for little.
         held_open: runs drained while a transaction is open.
         idle_polls: poll intervals during which an idle worker is watched.
         poll_interval: the seconds of one of them.
@@ -49,6 +50,7 @@ class Sizes:
     backlog: int = 1_000_000
     claims: int = 50
     workers: int = 8
+    shared: int = 100_000
     held_open: int = 200_000
     idle_polls: int = 20
     poll_interval: float = 1.0
@@ -84,6 +86,7 @@ SMOKE = Sizes(
     backlog=1_000,
     claims=3,
     workers=3,
+    shared=200,
     held_open=1_000,
     idle_polls=3,
     poll_interval=0.3,

@@ -35,7 +35,7 @@ def measure(bench: Bench) -> list[Record]:
 def _contestant(
     bench: Bench, system: System, workers: int, against: Contestant | None
 ) -> Contestant:
-    runs = bench.sizes.runs
+    runs = bench.sizes.shared
 
     def play() -> Mapping[str, float]:
         with filled(bench, runs) as database:
