@@ -112,7 +112,9 @@ class Session:
             if pause is None:
                 continue
             if until_idle and not self._failures:
-                if was_idle and not self._held:
+                # Idle is who has asked for runs and got none. Until the slot of a run is free,
+                # which may be a moment after it was settled, nobody asks.
+                if was_idle and self._is_idle and not self._held:
                     return
                 # Nothing to claim now; what is at work may bring more when it settles.
                 pause = pause if self._held else 0.0

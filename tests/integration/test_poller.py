@@ -12,7 +12,9 @@ import pytest
 from workers import PATIENCE, Seen, a_poller, met, python, working
 
 from simpleworkflow import Client, IntentPoller, RetryAfter, UsageError
-from simpleworkflow.core.events import PollSucceeded, RunClaimed, RunSettled
+from simpleworkflow.backends.memory import MemoryStore
+from simpleworkflow.core.events import PollSucceeded, RunClaimed, RunSettled, RunStarted
+from simpleworkflow.worker.runner import Runner
 
 
 def test_start_blocks_until_another_thread_stops_it(store_url, client):
@@ -67,6 +69,31 @@ def test_one_poller_runs_once_at_a_time(store_url):
             poller.start()
         with pytest.raises(UsageError, match="runs already"):
             poller.drain()
+
+
+def test_a_drain_asks_again_after_the_last_slot_is_free(monkeypatch):
+    """A run may be settled before its thread has let go of its slot, and more may be due."""
+    seen, looked = Seen(), threading.Event()
+    leave, look = Runner._leave, Runner.look
+
+    def leave_late(runner, slot):
+        seen.wait(RunSettled, len(seen.of(RunStarted)))
+        looked.wait(PATIENCE)
+        leave(runner, slot)
+
+    def note_look(runner):
+        if seen.of(RunSettled):
+            looked.set()
+        return look(runner)
+
+    monkeypatch.setattr(Runner, "_leave", leave_late)
+    monkeypatch.setattr(Runner, "look", note_look)
+    store = MemoryStore()
+    poller = a_poller(store, observers=[seen])
+    poller.register_executor("t.v1", lambda run: None)
+    with Client(store) as client:
+        client.submit_many({"type": "t.v1", "payload": {}} for _ in range(3))
+        assert poller.drain(PATIENCE) == 3
 
 
 def test_stop_is_heard_while_the_worker_still_comes_up():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 import weakref
@@ -46,6 +47,10 @@ POOL_SIZE = 2
 """Connections beside the one kept for heartbeats: a worker claims on one, settles on the other."""
 
 CONFLICT_TRIES = 5
+
+CONFLICT_PAUSE = 0.1
+"""Seconds, of which a random part passes before a statement that was undone is sent again: those
+that met in a deadlock would meet in the next one, too."""
 
 SLACK = 1_000
 """How much further a claim looks when others have locked all that it would take."""
@@ -273,7 +278,7 @@ class PostgresStore:
             try:
                 return self._fetch_once(statement, given, pool or self._pool)
             except StoreConflict:
-                continue
+                time.sleep(random.uniform(0, CONFLICT_PAUSE))
         return self._fetch_once(statement, given, pool or self._pool)
 
     def _fetch_once(self, statement: str, given: Mapping[str, object], pool: Pool) -> Sequence[Row]:

@@ -258,7 +258,7 @@ class ForgivesCrashes(Broken):
     LAW = "test_a_crash_counts_as_an_attempt"
 
     def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
-        if row.history[-1][1] is EventType.RESCUED:
+        if row.history[-1][1] == EventType.RESCUED:
             settlement = settlement._replace(attempt=row.attempt)
         super()._apply(tables, row, settlement, *rest)
 
