@@ -186,8 +186,8 @@ class SqliteStore:
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
             )
-            connection.execute("pragma journal_mode = wal")
-            connection.executescript(TABLES)
+            # A writer from the start: SQLite does not let a reader wait that turns into one.
+            connection.executescript(f"begin immediate; {TABLES} commit;")
             self._connection = connection
         return self._connection
 
