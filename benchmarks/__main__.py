@@ -21,7 +21,7 @@ from benchmarks.installing import installed_peers
 from benchmarks.records import BenchmarkError, Results, Setting, load_all
 from benchmarks.report import new_console, print_goals, print_results, write_document
 from benchmarks.server import Server, running
-from benchmarks.systems import ROOT
+from benchmarks.systems import FLOOR, OURS, ROOT
 
 MEASURES = ("drain", "latency", "submit", "contention", "bloat", "frugal", "claim")
 WITH_PEERS = ("drain", "latency", "submit")
@@ -125,7 +125,7 @@ def _measured(bench: Bench, name: str, folder: Path, console: Console) -> Result
 
 
 def _is_own(system: str) -> bool:
-    return system in ("simpleworkflow", "SQL floor")
+    return system in (OURS.name, FLOOR.name)
 
 
 def _circumstances(server: Server) -> dict[str, Setting]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import systems
 from benchmarks.records import Record, Results
 
 NAME = "chart.svg"
@@ -63,7 +64,7 @@ def _bars(records: Sequence[Record], measure: str, metric: str) -> list[Record]:
 
 
 def _shown(record: Record) -> Sequence[tuple[str, object]]:
-    return list(_SHOWN.items()) if record.system == "simpleworkflow" else [("statistics", "never")]
+    return list(_SHOWN.items()) if record.system == systems.OURS.name else [("statistics", "never")]
 
 
 def _draw_panel(axis: Any, title: str, bars: Sequence[Record]) -> None:
@@ -85,4 +86,4 @@ def _short(record: Record) -> str:
 
 
 def _colour(record: Record) -> str:
-    return {"simpleworkflow": OURS, "SQL floor": FLOOR}.get(record.system, OTHERS)
+    return {systems.OURS.name: OURS, systems.FLOOR.name: FLOOR}.get(record.system, OTHERS)

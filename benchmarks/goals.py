@@ -8,11 +8,10 @@ from attrs import frozen
 
 from benchmarks.measures.latency import POLL_INTERVAL
 from benchmarks.records import Record, Setting, find, ratio_of
+from benchmarks.systems import OURS
 from benchmarks.workload import STATES
 
 Figure = Callable[[Sequence[Record]], float | None]
-
-OURS, FLOOR = "simpleworkflow", "SQL floor"
 
 USUAL: dict[str, Setting] = {"concurrency": 1, "executor": "class", "statistics": "never"}
 IN_MEMORY: dict[str, Setting] = {"driver": "memory", "concurrency": 1, "executor": "class"}
@@ -48,7 +47,7 @@ def value(measure: str, metric: str, **settings: Setting) -> Figure:
     """Our own figure."""
 
     def figure(records: Sequence[Record]) -> float | None:
-        record = find(records, measure, OURS, metric, **settings)
+        record = find(records, measure, OURS.name, metric, **settings)
         return record.value if record else None
 
     return figure
@@ -58,7 +57,7 @@ def ratio(measure: str, metric: str, **settings: Setting) -> Figure:
     """Our own figure to what it is compared with."""
 
     def figure(records: Sequence[Record]) -> float | None:
-        record = find(records, measure, OURS, metric, **settings)
+        record = find(records, measure, OURS.name, metric, **settings)
         return record.ratio if record else None
 
     return figure
@@ -68,7 +67,7 @@ def against(peer: str) -> Figure:
     """Our usual drain to a peer's."""
 
     def figure(records: Sequence[Record]) -> float | None:
-        ours = find(records, "drain", OURS, "drain", driver="psycopg", **USUAL)
+        ours = find(records, "drain", OURS.name, "drain", driver="psycopg", **USUAL)
         theirs = find(records, "drain", peer, "drain")
         return ratio_of(ours.rounds, theirs.rounds) if ours and theirs else None
 
@@ -77,8 +76,8 @@ def against(peer: str) -> Figure:
 
 def drivers(records: Sequence[Record]) -> float | None:
     """Our usual drain on pg8000 to that on psycopg."""
-    slow = find(records, "drain", OURS, "drain", driver="pg8000", **USUAL)
-    fast = find(records, "drain", OURS, "drain", driver="psycopg", **USUAL)
+    slow = find(records, "drain", OURS.name, "drain", driver="pg8000", **USUAL)
+    fast = find(records, "drain", OURS.name, "drain", driver="psycopg", **USUAL)
     return ratio_of(slow.rounds, fast.rounds) if slow and fast else None
 
 
@@ -86,7 +85,8 @@ def slowest_state(records: Sequence[Record]) -> float | None:
     """Our usual drain in the worst state of the statistics, to that on a table never analysed."""
     usual = {**USUAL, "driver": "psycopg"}
     found = [
-        find(records, "drain", OURS, "drain", **{**usual, "statistics": state}) for state in STATES
+        find(records, "drain", OURS.name, "drain", **{**usual, "statistics": state})
+        for state in STATES
     ]
     if any(record is None for record in found):
         return None
@@ -101,7 +101,7 @@ def most(measure: str, metric: str) -> Figure:
         values = [
             record.value
             for record in records
-            if (record.measure, record.system, record.metric) == (measure, OURS, metric)
+            if (record.measure, record.system, record.metric) == (measure, OURS.name, metric)
         ]
         known = [one for one in values if one is not None]
         return max(known) if known and len(known) == len(values) else None
@@ -157,7 +157,7 @@ def _many_workers(records: Sequence[Record]) -> float | None:
     ours = [
         record
         for record in records
-        if (record.measure, record.system, record.metric) == ("contention", OURS, "drain")
+        if (record.measure, record.system, record.metric) == ("contention", OURS.name, "drain")
     ]
     return max(ours, key=lambda record: record.settings["workers"]).ratio if ours else None
 

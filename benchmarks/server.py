@@ -39,6 +39,10 @@ class Database:
         """Connect to it, committing each statement."""
         return psycopg.connect(self.url, autocommit=True)
 
+    def url_for(self, driver: str) -> str:
+        """Return its URL for a driver of ours."""
+        return self.url.replace("postgresql://", f"postgresql+{driver}://", 1)
+
     def beside(self) -> psycopg.Connection[Any]:
         """Connect beside it, so that looking at it is not counted as its own work."""
         return psycopg.connect(self.admin_url, autocommit=True)

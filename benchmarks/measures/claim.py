@@ -19,6 +19,7 @@ from attrs import frozen
 from benchmarks.harness import Bench, Contestant
 from benchmarks.records import BenchmarkError, Record, Setting
 from benchmarks.server import Database
+from benchmarks.systems import OURS
 from benchmarks.workload import TABLES
 from simpleworkflow import migrate, open_store
 from simpleworkflow.core.routing import Route
@@ -120,7 +121,7 @@ def _contestant(
         "statistics": statistics,
         "backlog": bench.sizes.backlog,
     }
-    return Contestant("simpleworkflow", settings, play)
+    return Contestant(OURS.name, settings, play)
 
 
 def _claim_ms(store: Store, route: Route) -> float:

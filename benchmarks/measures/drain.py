@@ -68,7 +68,7 @@ def _ours(
 ) -> Contestant:
     def play() -> Mapping[str, float]:
         with filled(bench, bench.sizes.runs, state) as database:
-            url = database.url.replace("postgresql://", f"postgresql+{driver}://", 1)
+            url = database.url_for(driver)
             answer = OURS.play("drain", url=url, concurrency=concurrency, executor=executor)
             check_complete(database, bench.sizes.runs)
             return _rate(answer, bench.sizes.runs)

@@ -52,7 +52,7 @@ def _idle(bench: Bench, driver: str) -> Contestant:
         log = _log_of(bench)
         with filled(bench, 0) as database:
             database.run(f"alter database {database.name} set log_statement = 'all'")
-            url = database.url.replace("postgresql://", f"postgresql+{driver}://", 1)
+            url = database.url_for(driver)
             with OURS.started("serve", url=url, poll_interval=interval) as worker:
                 time.sleep(WAKE_UP_TIME)
                 before = log.stat().st_size
@@ -71,7 +71,7 @@ def _at_work(bench: Bench, driver: str) -> Contestant:
 
     def play() -> Mapping[str, float]:
         with filled(bench, runs) as database:
-            url = database.url.replace("postgresql://", f"postgresql+{driver}://", 1)
+            url = database.url_for(driver)
             with OURS.started("drain", url=url, executor="class") as worker:
                 watch = _Watch(worker.pid, database)
                 watch.start()

@@ -51,9 +51,7 @@ def _on_our_tables(
     bench: Bench, system: System, *, driver: str = "psycopg", **options: object
 ) -> Mapping[str, float]:
     with filled(bench, 0) as database:
-        url = database.url
-        if system is OURS:
-            url = url.replace("postgresql://", f"postgresql+{driver}://", 1)
+        url = database.url_for(driver) if system is OURS else database.url
         return _times(bench, system, url, **options)
 
 

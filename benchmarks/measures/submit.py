@@ -43,7 +43,8 @@ def _lone(
 ) -> Contestant:
     def play() -> Mapping[str, float]:
         with filled(bench, 0) as database:
-            answer = system.play(mode, url=_url(database, system, driver), runs=runs, driver=driver)
+            url = database.url_for(driver) if system is OURS else database.url
+            answer = system.play(mode, url=url, runs=runs, driver=driver)
             _check_submitted(database, runs)
         return {mode: runs / seconds_of(answer)}
 
@@ -90,9 +91,3 @@ def _check_submitted(database: Database, runs: int) -> None:
     # Each process submits one more before it is measured.
     if events != there or there < runs:
         raise BenchmarkError(f"of {runs} runs, {there} are there, with {events} events")
-
-
-def _url(database: Database, system: System, driver: str) -> str:
-    if system is FLOOR:
-        return database.url
-    return database.url.replace("postgresql://", f"postgresql+{driver}://", 1)

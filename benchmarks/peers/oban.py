@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvloop
 from oban import Oban, worker
 from oban.schema import install as install_schema
 
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+from benchmarks.peers.submitting import BATCH, submit_all, submit_quickly, submit_slowly
+from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, tell, wait_for_go
 
 
 class _Seen:
@@ -59,12 +61,14 @@ async def _fill(task: Task) -> None:
     await install_schema(pool)
     await pool.close()
     async with _oban(task) as oban:
-        for first in range(0, task["runs"], 1_000):
-            await _enqueue(oban, range(first, min(first + 1_000, task["runs"])))
+        await submit_all(task, partial(_enqueue, oban))
 
 
 async def _enqueue(oban: Oban, numbers: range) -> None:
-    await oban.enqueue_many([Noop.new({"i": i}) for i in numbers])
+    if len(numbers) == 1:
+        await oban.enqueue(Noop.new({"i": numbers[0]}))
+    else:
+        await oban.enqueue_many([Noop.new({"i": i}) for i in numbers])
 
 
 def drain(task: Task) -> None:
@@ -97,47 +101,19 @@ def serve(task: Task) -> None:
 
 def timed(task: Task) -> None:
     """Submit one job after the other to an idle worker, and note when."""
-    times: dict[int, float] = {}
 
-    async def work() -> None:
+    async def work() -> dict[int, float]:
         async with _oban(task) as oban:
-            for i, pause in enumerate(pauses(task["runs"])):
-                # The loop sends its notifications while it waits.
-                await asyncio.sleep(pause)
-                times[i] = clock()
-                await oban.enqueue(Noop.new({"i": i}))
+            return await submit_slowly(task, partial(_enqueue, oban))
 
     wait_for_go()
-    uvloop.run(work())
-    tell(times=times)
+    tell(times=uvloop.run(work()))
 
 
-def single(task: Task) -> None:
-    """Submit jobs one at a time."""
-
+def _submit(task: Task, size: int) -> None:
     async def work() -> dict[str, float]:
         async with _oban(task) as oban:
-            await oban.enqueue(Noop.new({"i": -1}))
-            wait_for_go()
-            started = clock()
-            for i in range(task["runs"]):
-                await oban.enqueue(Noop.new({"i": i}))
-            return {"started": started, "ended": clock()}
-
-    tell(**uvloop.run(work()))
-
-
-def bulk(task: Task) -> None:
-    """Submit jobs a thousand at a time."""
-
-    async def work() -> dict[str, float]:
-        async with _oban(task) as oban:
-            await oban.enqueue(Noop.new({"i": -1}))
-            wait_for_go()
-            started = clock()
-            for first in range(0, task["runs"], 1_000):
-                await _enqueue(oban, range(first, first + 1_000))
-            return {"started": started, "ended": clock()}
+            return await submit_quickly(task, size, partial(_enqueue, oban))
 
     tell(**uvloop.run(work()))
 
@@ -147,8 +123,8 @@ MODES = {
     "drain": drain,
     "serve": serve,
     "timed": timed,
-    "single": single,
-    "bulk": bulk,
+    "single": lambda task: _submit(task, 1),
+    "bulk": lambda task: _submit(task, BATCH),
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,8 @@ import uvloop
 from pgqueuer import PgQueuer, Queries
 from pgqueuer.db import AsyncpgDriver
 
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+from benchmarks.peers.submitting import BATCH, submit_all, submit_quickly, submit_slowly
+from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, tell, wait_for_go
 
 NAME = "noop"
 
@@ -26,8 +28,7 @@ def fill(task: Task) -> None:
     async def work() -> None:
         queries = await _queries(task)
         await queries.install()
-        for first in range(0, task["runs"], 1_000):
-            await _enqueue(queries, range(first, min(first + 1_000, task["runs"])))
+        await submit_all(task, partial(_enqueue, queries))
 
     uvloop.run(work())
     wait_for_go()
@@ -90,29 +91,17 @@ def serve(task: Task) -> None:
 
 def timed(task: Task) -> None:
     """Submit one job after the other to an idle worker, and note when."""
-    times: dict[int, float] = {}
 
-    async def work() -> None:
-        queries = await _queries(task)
-        for i, pause in enumerate(pauses(task["runs"])):
-            await asyncio.sleep(pause)
-            times[i] = clock()
-            await _enqueue(queries, range(i, i + 1))
+    async def work() -> dict[int, float]:
+        return await submit_slowly(task, partial(_enqueue, await _queries(task)))
 
     wait_for_go()
-    uvloop.run(work())
-    tell(times=times)
+    tell(times=uvloop.run(work()))
 
 
 def _submit(task: Task, size: int) -> None:
     async def work() -> dict[str, float]:
-        queries = await _queries(task)
-        await _enqueue(queries, range(1))
-        wait_for_go()
-        started = clock()
-        for first in range(0, task["runs"], size):
-            await _enqueue(queries, range(first, first + size))
-        return {"started": started, "ended": clock()}
+        return await submit_quickly(task, size, partial(_enqueue, await _queries(task)))
 
     tell(**uvloop.run(work()))
 
@@ -123,7 +112,7 @@ MODES = {
     "serve": serve,
     "timed": timed,
     "single": lambda task: _submit(task, 1),
-    "bulk": lambda task: _submit(task, 1_000),
+    "bulk": lambda task: _submit(task, BATCH),
 }
 
 if __name__ == "__main__":

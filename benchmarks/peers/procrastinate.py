@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import procrastinate
 
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+from benchmarks.peers.submitting import BATCH, submit_all, submit_quickly, submit_slowly
+from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, tell, wait_for_go
 
 
 def _app(task: Task) -> procrastinate.App:
@@ -27,9 +29,14 @@ async def _fill(task: Task) -> None:
     noop = app.task(name="noop")(_noop)
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        for first in range(0, task["runs"], 1_000):
-            numbers = range(first, min(first + 1_000, task["runs"]))
-            await noop.batch_defer_async(*({"i": i} for i in numbers))
+        await submit_all(task, partial(_defer, noop))
+
+
+async def _defer(noop: Any, numbers: range) -> None:
+    if len(numbers) == 1:
+        await noop.defer_async(i=numbers[0])
+    else:
+        await noop.batch_defer_async(*({"i": i} for i in numbers))
 
 
 async def _noop(i: int) -> None:
@@ -87,36 +94,23 @@ def serve(task: Task) -> None:
 
 def timed(task: Task) -> None:
     """Submit one job after the other to an idle worker, and note when."""
-    times: dict[int, float] = {}
 
-    async def work() -> None:
+    async def work() -> dict[int, float]:
         app = _app(task)
         noop = app.task(name="noop")(_noop)
         async with app.open_async():
-            for i, pause in enumerate(pauses(task["runs"])):
-                await asyncio.sleep(pause)
-                times[i] = clock()
-                await noop.defer_async(i=i)
+            return await submit_slowly(task, partial(_defer, noop))
 
     wait_for_go()
-    asyncio.run(work())
-    tell(times=times)
+    tell(times=asyncio.run(work()))
 
 
 def _submit(task: Task, size: int) -> None:
-    async def work() -> dict[str, Any]:
+    async def work() -> dict[str, float]:
         app = _app(task)
         noop = app.task(name="noop")(_noop)
         async with app.open_async():
-            await noop.defer_async(i=-1)
-            wait_for_go()
-            started = clock()
-            for first in range(0, task["runs"], size):
-                if size == 1:
-                    await noop.defer_async(i=first)
-                else:
-                    await noop.batch_defer_async(*({"i": first + i} for i in range(size)))
-            return {"started": started, "ended": clock()}
+            return await submit_quickly(task, size, partial(_defer, noop))
 
     tell(**asyncio.run(work()))
 
@@ -127,7 +121,7 @@ MODES = {
     "serve": serve,
     "timed": timed,
     "single": lambda task: _submit(task, 1),
-    "bulk": lambda task: _submit(task, 1_000),
+    "bulk": lambda task: _submit(task, BATCH),
 }
 
 if __name__ == "__main__":

@@ -73,9 +73,7 @@ def new_run(
     Raises:
         UsageError: something in it no store could hold; the message names it.
     """
-    if delay is None:
-        delay = NO_DELAY
-    elif run_at is not None:
+    if run_at is not None and delay is not None:
         raise UsageError("give run_at (an instant) or delay (a duration), not both")
     if headers is not None and not isinstance(headers, Mapping):
         raise UsageError(f"headers={shown(headers)} must be a mapping of text to JSON values")
@@ -85,7 +83,7 @@ def new_run(
         payload_json=encode_json(payload, "payload"),
         priority=check_int(priority, "priority"),
         run_at=None if run_at is None else check_instant(run_at, "run_at"),
-        delay=delay if delay is NO_DELAY else check_duration(delay, "delay", allow_zero=True),
+        delay=NO_DELAY if delay is None else check_duration(delay, "delay", allow_zero=True),
         max_attempts=check_int(max_attempts, "max_attempts", at_least=1),
         idempotency_key=None if idempotency_key is None else check_key(idempotency_key),
         headers_json=None if headers is None else encode_json(dict(headers), "headers"),

@@ -87,8 +87,10 @@ def encode_json(value: object, what: str) -> str:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise _not_storable(value, what, str(exc)) from exc
-    if not _is_plain(text) and (
-        "\\u0000" in text or _UNSTORABLE_TEXT.search(text) or _is_suspicious(text)
+    if (
+        "\\u0000" in text
+        or (not text.isascii() and _UNSTORABLE_TEXT.search(text))
+        or _is_suspicious(text)
     ):
         problem = _problem(value, what)
         if problem is not None:
@@ -322,11 +324,6 @@ def _problem_of_leaf(value: object, path: str) -> str | None:
             "convert it to dict, list, text, number, boolean or None"
         )
     return None
-
-
-def _is_plain(text: str) -> bool:
-    """Say whether nothing can be wrong with it, of which most values are: short and of ASCII."""
-    return len(text) <= MAX_DEPTH and text.isascii() and "\\u0000" not in text
 
 
 def _is_suspicious(text: str) -> bool:

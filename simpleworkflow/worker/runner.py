@@ -169,9 +169,8 @@ class Runner:
         for thread in self._threads:
             thread.join(max(0.0, ends_at - time.monotonic()))
 
-    def _others(self) -> int:
-        """Return how many threads are awake beside the caller."""
-        return len(self._threads) - self._idle_threads - 1
+    def _awake(self) -> int:
+        return len(self._threads) - self._idle_threads
 
     def _busy(self) -> set[_Slot]:
         return set(self._slots).difference(self._free)
@@ -184,7 +183,7 @@ class Runner:
         """Let one more thread take a run, if there is one to take; it wakes the next."""
         if not self._pocket or not self._free or self._is_waking:
             return
-        if self._are_enough(len(self._threads) - self._idle_threads):
+        if self._are_enough(self._awake()):
             return
         if self._idle_threads:
             self._is_waking = True
@@ -222,7 +221,8 @@ class Runner:
 
     def _take(self) -> _Slot | None:
         with self._lock:
-            while not (self._pocket and self._free) or self._are_enough(self._others()):
+            # One of those that are awake is the caller.
+            while not (self._pocket and self._free) or self._are_enough(self._awake() - 1):
                 if self._is_stopping:
                     return None
                 self._idle_threads += 1

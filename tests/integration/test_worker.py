@@ -435,8 +435,8 @@ def store(store_url):
 def test_heartbeats_keep_a_long_run(store, client):
     """With a lease of 1 s, a run of ten beats (3 leases) is never rescued by an eager other."""
     beats = watched(store)
-    seen = Seen()
-    busy = a_poller(store, lease_duration=1)
+    seen, done = Seen(), Seen()
+    busy = a_poller(store, lease_duration=1, observers=[done])
     eager = a_poller(store, worker_id="eager", poll_interval=0.02, observers=[seen])
     run_id = client.submit("t.v1", {}, max_attempts=1).id
     at_work = threading.Event()
@@ -449,8 +449,6 @@ def test_heartbeats_keep_a_long_run(store, client):
         return run.worker_id
 
     eager.register_executor("t.v1", lambda run: run.worker_id)
-    done = Seen()
-    busy._report.__init__((done,))
     with working(busy):
         met(at_work)
         with working(eager):
@@ -470,7 +468,8 @@ def test_without_auto_heartbeat_the_executor_keeps_its_lease(store, client):
 
     store.extend = recorded
     poller = a_poller(store, lease_duration=1, auto_heartbeat=False)
-    other = a_poller(store, worker_id="other")
+    done = Seen()
+    other = a_poller(store, worker_id="other", observers=[done])
     run_id = client.submit("t.v1", {}).id
     taken, at_work = threading.Event(), threading.Event()
     seen = {}
@@ -489,8 +488,6 @@ def test_without_auto_heartbeat_the_executor_keeps_its_lease(store, client):
     def finish(run):
         return [run.worker_id, run.attempt]
 
-    done = Seen()
-    other._report.__init__((done,))
     with working(poller):
         met(at_work)
         with working(other):
@@ -608,11 +605,10 @@ def test_a_claim_whose_answer_came_too_late_is_not_executed():
             return claims
 
     store = SlowAnswer()
-    poller = a_poller(store, lease_duration=1)
+    seen = Seen()
+    poller = a_poller(store, lease_duration=1, observers=[seen])
     poller.register_executor("t.v1", lambda run: done.append(run.fence))
     Client(store).submit("t.v1", {})
-    seen = Seen()
-    poller._report.__init__((seen,))
     with working(poller):
         # First the release of the late claim, then the crash of "other", then the second attempt.
         seen.wait(RunStarted)

@@ -49,7 +49,8 @@ class Hints:
     def learn(self, route: Route, limit: int, asked_at: float, rows: Sequence[Row]) -> None:
         """Take in the answer to a claim: runs, then the pairs that were looked at, if asked for."""
         runs = rows
-        if self._floors or self._is_slow:
+        if rows and rows[-1][0] is None:
+            # Those without an id come last.
             runs = [row for row in rows if row[0] is not None]
         if len(runs) < limit or limit < BACKLOG:
             # Few runs are left, or few are wanted: the exact order is worth more than the time.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from importlib.resources import files
 
 from attrs import frozen
@@ -104,10 +103,7 @@ def pending(connection: Connection, address: Address) -> list[tuple[str, str]]:
 def migrate(connection: Connection, address: Address) -> list[str]:
     """Apply what is missing under an advisory lock and return the names of what was applied."""
     check_encoding(connection, address)
-    with _lock(connection, address):
-        missing = pending(connection, address)
-        for _, sql in missing:
-            connection.run_script(sql)
+    missing = _apply(connection, address, partial(pending, connection, address))
     return [name for name, _ in missing]
 
 
@@ -129,13 +125,8 @@ def switch_notify_trigger(
         SchemaNotReady: there are no tables to put it on.
         StoreError: the role does not own them, or as `translate` says.
     """
-    if dry_run:
-        return _pending_switch(connection, address, on)
-    with _lock(connection, address):
-        scripts = _pending_switch(connection, address, on)
-        for _, sql in scripts:
-            connection.run_script(sql)
-    return scripts
+    find = partial(_pending_switch, connection, address, on)
+    return find() if dry_run else _apply(connection, address, find)
 
 
 def _pending_switch(connection: Connection, address: Address, on: bool) -> list[tuple[str, str]]:
@@ -148,15 +139,19 @@ def _pending_switch(connection: Connection, address: Address, on: bool) -> list[
     return [(name, sql.replace("{schema}", address.quoted_schema))]
 
 
-@contextmanager
-def _lock(connection: Connection, address: Address) -> Iterator[None]:
-    """Keep out everybody else who would change the tables of this schema."""
+def _apply(
+    connection: Connection, address: Address, find: Callable[[], list[tuple[str, str]]]
+) -> list[tuple[str, str]]:
+    """Find what is missing and run it, while nobody else changes the tables of this schema."""
     key = {"key": zlib.crc32(f"simpleworkflow:{address.schema}".encode())}
     pause = threading.Event()
     while not connection.fetch("select pg_try_advisory_lock(:key::bigint)", key)[0][0]:
         pause.wait(_LOCK_PAUSE)
     try:
-        yield
+        missing = find()
+        for _, sql in missing:
+            connection.run_script(sql)
     finally:
         if connection.is_usable():
             connection.fetch("select pg_advisory_unlock(:key::bigint)", key)
+    return missing

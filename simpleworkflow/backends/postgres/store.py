@@ -317,7 +317,7 @@ class PostgresStore:
             written = self._write(group)
             refused = []
             if written is not None:
-                refused = [i for place, i in enumerate(asked, 1) if place not in set(written)]
+                refused = [i for place, i in enumerate(asked, 1) if place not in written]
             asked[:] = []
             if refused:
                 given = params.of_settle([settlements[i] for i in refused])
@@ -329,13 +329,13 @@ class PostgresStore:
                         answers[i] = Settled(Verdict(verdict))
         return answers
 
-    def _write(self, group: Sequence[Settlement]) -> Sequence[int] | None:
+    def _write(self, group: Sequence[Settlement]) -> set[int] | None:
         """Write these outcomes; return the places, from 1, of those written, None for all."""
         name, given = "settle:asked_settlements", params.of_settle
         if params.are_successes(group):
             name, given = "settle:asked_successes", params.of_successes
-        written: Sequence[int] | None = self._fetch(name, given(group))[0][0]
-        return written
+        written = self._fetch(name, given(group))[0][0]
+        return None if written is None else set(written)
 
     def _create(self, runs: Sequence[NewRun], channel: str | None) -> set[str] | None:
         """Insert these runs and notify the channel; return the new ones' ids, None for all."""
