@@ -107,11 +107,12 @@ class PsycopgConnection:
             return False
         if pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             return False
-        if has_input(pgconn.socket):
-            try:
-                self._was_notified = self.was_notified()
-            except StoreError:
-                return False
+        if not has_input(pgconn.socket):
+            return True
+        try:
+            self._was_notified = self.was_notified()
+        except StoreError:
+            return False
         # Notifications are read by now: what is left is the end of a server that said good-bye.
         return not has_input(pgconn.socket)
 

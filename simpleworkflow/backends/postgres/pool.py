@@ -20,9 +20,9 @@ class Pool:
 
     def __init__(self, connect: Callable[[], Connection], size: int) -> None:
         self._connect = connect
-        self._slots = threading.BoundedSemaphore(size)
+        self._free = size
         self._idle: list[Connection] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
         self._closed = False
 
     @contextmanager
@@ -33,47 +33,60 @@ class Pool:
             StoreClosed: the pool was closed.
             StoreUnavailable: there is no connection to be had.
         """
-        with self._slots:
-            connection = self._take()
-            try:
-                yield connection
-            except StoreUnavailable:
-                connection.close()
-                raise
-            except BaseException:
-                # An interrupt in mid-statement leaves the session in an unknown state.
-                if self._closed or not connection.is_usable():
-                    connection.close()
-                else:
-                    self._give_back(connection)
-                raise
-            self._give_back(connection)
+        connection = self._take()
+        is_good = True
+        try:
+            yield connection
+        except StoreUnavailable:
+            is_good = False
+            raise
+        except BaseException:
+            # An interrupt in mid-statement leaves the session in an unknown state.
+            is_good = connection.is_usable()
+            raise
+        finally:
+            self._give_back(connection, is_good)
 
     def close(self) -> None:
         """Close idle connections now and lent ones when they come back."""
-        with self._lock:
+        with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []
+            self._changed.notify_all()
         for connection in idle:
             connection.close()
 
     def _take(self) -> Connection:
-        while True:
-            with self._lock:
-                if self._closed:
-                    raise StoreClosed("this store was closed: open a new one")
-                if not self._idle:
-                    break
-                connection = self._idle.pop()
+        connection = self._wait_for_turn()
+        try:
             # A server that was restarted has hung up on every idle connection.
-            if connection.is_usable():
-                return connection
-            connection.close()
-        return self._connect()
+            while connection is not None and not connection.is_usable():
+                connection.close()
+                connection = self._take_idle()
+            return connection or self._connect()
+        except BaseException:
+            self._give_back(None, False)
+            raise
 
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if not self._closed:
+    def _wait_for_turn(self) -> Connection | None:
+        with self._changed:
+            while not self._free and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                raise StoreClosed("this store was closed: open a new one")
+            self._free -= 1
+            return self._idle.pop() if self._idle else None
+
+    def _take_idle(self) -> Connection | None:
+        with self._changed:
+            return self._idle.pop() if self._idle else None
+
+    def _give_back(self, connection: Connection | None, is_good: bool) -> None:
+        with self._changed:
+            self._free += 1
+            self._changed.notify()
+            if is_good and connection is not None and not self._closed:
                 self._idle.append(connection)
                 return
-        connection.close()
+        if connection is not None:
+            connection.close()
