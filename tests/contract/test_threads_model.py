@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import attrs
 import pytest
+from histories import walk
 from pgbouncer import PgBouncer
 from schemas import Schemas
 from servers import Server
@@ -35,7 +36,7 @@ from simpleworkflow.core.records import (
 )
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.routing import Route
-from simpleworkflow.core.states import EVENT_OF, TERMINAL, EventType, Move, Status, next_status
+from simpleworkflow.core.states import TERMINAL, Status
 from simpleworkflow.core.store import Store
 from simpleworkflow.testing.clock import FakeClock
 from simpleworkflow.testing.contract.examination import together
@@ -51,7 +52,6 @@ OUTCOMES: list[Outcome] = [
     Failed("no use", is_permanent=True),
     Released(),
 ]
-MOVE_OF = {kind: move for move, kind in EVENT_OF.items()}
 
 
 @pytest.fixture(params=["memory", "psycopg", "pg8000", "psycopg behind pgbouncer"])
@@ -252,31 +252,3 @@ def check(witnesses: list[Witness], store: Store) -> None:
         (s.claim.run_id, s.claim.fence, s.move) for witness in witnesses for s in witness.applied
     }
     assert applied == settled, "what was said to be written is not what was written"
-
-
-def walk(run, events) -> Iterator[tuple[int, str | None, Move | None]]:
-    """See that a history is legal and ends as the run shows, and give its leases and settlements.
-
-    Each is (fence, who leased it, None) or (fence, None, how it was settled).
-    """
-    assert events[0].type is EventType.CREATED
-    status, fence, holder, is_discarded = Status.PENDING, 0, None, False
-    for event in events[1:]:
-        if event.type is EventType.DISCARDED:
-            assert (status, is_discarded) == (Status.CANCELLED, False), events
-            assert (event.data["fence"], event.data["worker_id"]) == (fence, holder), events
-            is_discarded = True
-            continue
-        move = MOVE_OF[event.type]
-        # An IllegalTransition here is a run that moved as none may.
-        status = next_status(status, move)
-        if move in (Move.CLAIM, Move.RESCUE):
-            assert event.data["fence"] == fence + 1, events
-            assert event.data.get("lost_by") == (holder if move is Move.RESCUE else None), events
-            fence, holder = fence + 1, event.data["worker_id"]
-            yield fence, holder, None
-        elif move is not Move.CANCEL:
-            assert (event.data["fence"], event.data["worker_id"]) == (fence, holder), events
-            holder = None
-            yield fence, None, move
-    assert (run.status, run.fence) == (status, fence), events
