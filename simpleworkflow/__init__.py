@@ -1,5 +1,6 @@
 """Durable background work on PostgreSQL: submit runs, lease them, execute them, settle each."""
 
+from simpleworkflow.backends.postgres.grants import grants
 from simpleworkflow.backends.registry import migrate, open_store, pending_migrations
 from simpleworkflow.client import Client
 from simpleworkflow.core.errors import (
@@ -48,6 +49,7 @@ __all__ = [
     "UsageError",
     "WorkflowExecutor",
     "WorkflowRun",
+    "grants",
     "migrate",
     "open_store",
     "pending_migrations",

@@ -414,7 +414,7 @@ def _group_of(account: str | int) -> int:
 def _temporary_root() -> str:
     """Where temporary folders go: root's own may be closed to PostgreSQL's account."""
     usual = tempfile.gettempdir()
-    return usual if not _is_root() or _others_reach(Path(usual)) else "/tmp"  # noqa: S108
+    return usual if not _is_root() or _others_reach(Path(usual)) else "/tmp"  # noqa: S108  # nosec B108
 
 
 def _others_reach(path: Path) -> bool:

@@ -63,6 +63,7 @@ def test_without_a_command_it_lists_them():
     result = call()
     assert result.exit_code == 0
     assert "migrate" in result.stdout
+    assert "grants" in result.stdout
     assert "demo" in result.stdout
 
 
@@ -100,6 +101,8 @@ def test_listing_commands_loads_no_driver():
         pytest.param(["migrate", NOBODY.replace("s3", "s3/")], 2, "read", id="unreadable-url"),
         pytest.param(["migrate", NOBODY], 1, "unavailable", id="unreachable"),
         pytest.param(["migrate", NOBODY, "--print"], 1, "unavailable", id="unreachable-print"),
+        pytest.param(["grants", "--worker", "public"], 2, "must name a role", id="no-role"),
+        pytest.param(["grants", "--schema", "a-b"], 2, "must name one schema", id="no-schema"),
         pytest.param(["demo", "--runs", "2"], 2, "--runs", id="too-few-runs"),
         pytest.param(["demo", "--store", "nonsense"], 2, "is no store", id="demo-no-such-url"),
         pytest.param(["demo", "--store", NOBODY], 1, "unavailable", id="demo-unreachable"),

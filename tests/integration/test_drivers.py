@@ -262,12 +262,14 @@ def test_a_missing_file_is_named(driver, lock, name):
         connect(driver, server.url, sslmode="verify-ca", **{name: "/nonexistent/file"})
 
 
-def test_require_refuses_a_server_without_tls(driver, one_server):
-    """Where the server offers none, `prefer` connects and `require` does not."""
+@pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
+def test_a_server_without_tls_is_refused(driver, lock, one_server, sslmode):
+    """Where the server offers none, `prefer` connects, and what asks for more does not."""
+    _, authority, _ = lock
     with connect(driver, one_server.url, sslmode="prefer") as connection:
         assert ask(connection, "select 1") == 1
     with pytest.raises(StoreUnavailable, match="SSL"):
-        connect(driver, one_server.url, sslmode="require")
+        connect(driver, one_server.url, sslmode=sslmode, sslrootcert=authority.root)
 
 
 @pytest.mark.parametrize("is_in_query", [True, False])

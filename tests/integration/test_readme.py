@@ -1,4 +1,4 @@
-"""What the README and docs/ say is so: their code runs, their tables match, their links lead on."""
+"""What the documents say is so: their code runs, their tables match, their links lead on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import runpy
 import shlex
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from documents import ROOT, Block, blocks_in
@@ -33,7 +31,7 @@ from simpleworkflow import (
 
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs/reference.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [README, ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = [path for path in DOCUMENTS if blocks_in(path, "python")]
 
 EXPECTED_FAILURES = (PermanentFailure, RetryAfter, RunCancelled)
@@ -175,36 +173,6 @@ def test_links_lead_somewhere(path):
     """A link to a file of the repository finds it."""
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
     assert [target for target in targets if not (path.parent / target).exists()] == []
-
-
-def test_a_worker_needs_no_more_rights_than_written(server: Server):
-    """A role with the rights of docs/operations.md submits, executes, cancels, and reads."""
-    block = _first(ROOT / "docs/operations.md", "Rights", "sql")
-    with new_database(server) as database:
-        # Roles are the whole server's, which may not be ours alone.
-        role = f"worker_{uuid.uuid4().hex[:12]}"
-        rights = re.sub(r"\bworker\b", role, block.source)
-        try:
-            database.connection.execute(rights.encode())
-            database.connection.execute(f"ALTER ROLE {role} PASSWORD 'less-is-more'")
-            parts = urlsplit(database.url)
-            netloc = f"{role}:less-is-more@{parts.netloc.rpartition('@')[2]}"
-            url = parts._replace(netloc=netloc).geturl()
-            with Client(url) as client:
-                poller = IntentPoller(url)
-                poller.register_executor("a.%", lambda run: run.heartbeat(60))
-                submitted = client.submit("a.b.v1", {})
-                again = client.submit("a.b.v1", {}, delay=60)
-                assert poller.drain(timeout=60) == 1
-                assert client.cancel(again.id)
-                assert [event.type for event in client.events(submitted.id)] == [
-                    "created",
-                    "leased",
-                    "succeeded",
-                ]
-        finally:
-            database.connection.execute(f"DROP OWNED BY {role}")
-            database.connection.execute(f"DROP ROLE {role}")
 
 
 def test_old_runs_are_deleted_as_written(server: Server):

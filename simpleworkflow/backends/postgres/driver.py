@@ -143,6 +143,7 @@ documentation, appendix A."""
 
 _CONFLICT = ("40001", "40P01")
 _NO_TABLES = ("42P01", "42703", "3F000")
+_NO_RIGHT = "42501"
 _REFUSED_DATA = ("22", "54")
 
 
@@ -164,6 +165,12 @@ def translate(sqlstate: str | None, message: str, address: Address) -> StoreErro
         return StoreConflict(f"the database {address} undid a statement: {words}")
     if sqlstate in _NO_TABLES:
         return schema_not_ready(address, f"does not have the tables of this library ({words})")
+    if sqlstate == _NO_RIGHT:
+        return StoreError(
+            f"the role that logs in to the database {address} may not do that: {words}; "
+            "`simpleworkflow grants` prints what producers, workers and operators need, and "
+            "`simpleworkflow migrate` needs the owner of the tables"
+        )
     if sqlstate.startswith(_REFUSED_DATA):
         return DataRefused(f"the database cannot hold a value: {words}")
     return StoreError(f"the database {address} refused a statement [{sqlstate}]: {words}")

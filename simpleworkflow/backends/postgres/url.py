@@ -137,7 +137,8 @@ def parse_url(url: str) -> Address:
     names = {value.strip() for key, value in query if key in _SCHEMA_PARAMETERS}
     if len(names) > 1:
         raise UsageError(f"the database URL names several schemas, {sorted(names)}: name one")
-    schema = _check_schema(names.pop() if names else DEFAULT_SCHEMA)
+    name = names.pop() if names else DEFAULT_SCHEMA
+    schema = read_schema(name, f"search_path={name!r} in the database URL")
     others = [(key, value) for key, value in query if key not in _SCHEMA_PARAMETERS]
     # libpq reads %20 but not '+' as a space, so every value is quoted the strict way.
     text = urlencode(others, quote_via=quote)
@@ -176,13 +177,21 @@ def _query(query: str) -> list[tuple[str, str]]:
     return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
 
 
-def _check_schema(name: str) -> str:
-    # As PostgreSQL reads search_path: what is quoted keeps its case.
+def read_schema(name: str, given: str) -> str:
+    """Return the name of a schema as PostgreSQL reads it: what is quoted keeps its case.
+
+    Args:
+        name: as the user wrote it.
+        given: where that stands, for the error.
+
+    Raises:
+        UsageError: no schema of ours can have that name.
+    """
     is_quoted = len(name) > 2 and name[0] == name[-1] == '"'
     folded = name[1:-1] if is_quoted else name.lower()
     if not _SCHEMA_NAME.fullmatch(folded):
         raise UsageError(
-            f"search_path={name!r} in the database URL must name one schema: a lower-case letter "
+            f"{given} must name one schema: a lower-case letter "
             "or '_', then letters, digits or '_', at most 63, not starting with 'pg_'"
         )
     return folded

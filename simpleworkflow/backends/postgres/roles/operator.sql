@@ -1,0 +1,11 @@
+
+-- An operator reads everything, cancels runs, sets them back to be tried again, deletes them, and
+-- manages schedules. It can neither create a run nor change what one does.
+{each}
+grant select on {schema}.workflow_migration to {role};
+grant update (status, priority, run_at, attempt, max_attempts, leased_by, lease_until, last_error,
+              updated_at, deleted_at)
+    on {schema}.workflow_run to {role};
+-- The history goes with the run, by a trigger that has the owner's rights.
+grant delete on {schema}.workflow_run to {role};
+grant select, insert, update, delete on {schema}.workflow_schedule to {role};

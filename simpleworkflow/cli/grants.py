@@ -1,0 +1,32 @@
+"""`simpleworkflow grants`: print the rights that each role needs."""
+
+from __future__ import annotations
+
+import click
+
+from simpleworkflow import grants
+
+
+@click.command("grants")
+@click.option("--schema", default="workflow", show_default=True, help="Where the tables are.")
+@click.option("--producer", metavar="ROLE", help="Submits runs, follows and cancels them.")
+@click.option("--worker", metavar="ROLE", help="Executes runs.")
+@click.option(
+    "--operator",
+    metavar="ROLE",
+    help="Reads everything, cancels, sets back and deletes runs, and manages schedules.",
+)
+def command(schema: str, producer: str | None, worker: str | None, operator: str | None) -> None:
+    """Print the SQL that gives each role its least rights; no database is needed.
+
+    Review it, and let the owner of the tables run it after `simpleworkflow migrate`:
+
+    \b
+      simpleworkflow grants --producer app_web --worker app_worker | psql DATABASE
+
+    Only the roles that are named are printed. When none is, it is all three, by the names of the
+    schema and the part, such as workflow_producer. One role may be named for several parts. Names
+    are taken as they are written, capitals included; a role that does not exist is created, without
+    a password.
+    """
+    click.echo(grants(schema, producer=producer, worker=worker, operator=operator), nl=False)
