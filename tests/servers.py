@@ -116,8 +116,14 @@ class OwnServer(Server):
 
     def start(self) -> None:
         """Start it, in about a second."""
-        if self._postgres is None:
-            # The data outlive stop(), unlike those of an embedded server without a data_dir.
+        self.make_folder()
+        assert self._postgres is not None
+        self._postgres.start()
+
+    def make_folder(self) -> Path:
+        """Make its folder if there is none; return the part of it that is the server's."""
+        if self._folder is None:
+            # An embedded server without a data_dir would remove its data when it stops.
             self._folder = Path(tempfile.mkdtemp(prefix="simpleworkflow-test-", dir=open_folder()))
             # fsync off: only a crash of the machine could lose data, and then the test is lost too.
             self._postgres = EmbeddedPostgres(
@@ -131,7 +137,7 @@ class OwnServer(Server):
                 },
             )
             self._folder.chmod(0o755)
-        self._postgres.start()
+        return self._folder / "server"
 
     def stop(self) -> None:
         """Stop it."""

@@ -10,12 +10,21 @@ from typing import Any
 from pg8000.exceptions import DatabaseError, Error
 from pg8000.native import Connection, PreparedStatement
 
-from simpleworkflow.backends.postgres.dial import host_of, open_socket, read, tls_context
+from simpleworkflow.backends.postgres.dial import (
+    attempts,
+    host_of,
+    open_socket,
+    place_of,
+    time_limit,
+    tls_context,
+    why_not,
+)
 from simpleworkflow.backends.postgres.driver import (
     APPLICATION_NAME,
     DataRefused,
     Row,
     has_input,
+    no_answer,
     translate,
 )
 from simpleworkflow.backends.postgres.url import Address
@@ -41,7 +50,19 @@ class Pg8000Connection:
         self.may_prepare = False
         self._session = session
         self._address = address
+        self._answer_timeout: float | None = None
         self._prepared: dict[str, PreparedStatement] = {}
+
+    @property
+    def answer_timeout(self) -> float | None:
+        """See Connection."""
+        return self._answer_timeout
+
+    @answer_timeout.setter
+    def answer_timeout(self, seconds: float | None) -> None:
+        self._answer_timeout = seconds
+        if self._session._usock is not None:
+            self._session._usock.settimeout(seconds)
 
     def fetch(self, statement: str, params: Mapping[str, object]) -> Sequence[Row]:
         """See Connection.fetch."""
@@ -105,30 +126,39 @@ class Pg8000Connection:
         try:
             yield
         except DatabaseError as exc:
-            raise _translated(exc, self._address) from exc
+            raise self._translated(exc) from exc
         except BaseException as exc:
             # The answer may be unread, and the next statement would take it for its own.
             self.close()
             if isinstance(exc, UnicodeError):
                 raise DataRefused(f"the database cannot hold a value: {exc}") from exc
             if isinstance(exc, (Error, OSError, ValueError)):
-                raise _translated(exc, self._address) from exc
+                raise self._translated(exc) from exc
             raise
+
+    def _translated(self, error: BaseException) -> StoreError:
+        return translate(*_told(error, self._answer_timeout), self._address)
 
 
 def connect(address: Address, options: str) -> Pg8000Connection:
     """See Driver.connect."""
-    parameters = read(address)
-    # The user's own options come last, and win.
-    options = f"{options} {parameters.get('options', '')}".strip()
-    try:
-        return Pg8000Connection(_login(parameters, options), address)
-    except Exception as exc:
-        # Of any kind: pg8000 stumbles over whatever is not PostgreSQL.
-        raise _translated(exc, address) from exc
+    failures: list[tuple[str, Exception, str | None, str]] = []
+    for attempt in attempts(address):
+        try:
+            return Pg8000Connection(_login(attempt, options), address)
+        except Exception as exc:
+            # Of any kind: pg8000 stumbles over whatever is not PostgreSQL.
+            failures.append((place_of(attempt), exc, *_told(exc, time_limit(attempt))))
+    _, cause, sqlstate, words = failures[-1]
+    if len(failures) > 1:
+        sqlstate = None
+        words = "; ".join(f"{place}: {words}" for place, _, _, words in failures)
+    raise translate(sqlstate, words, address) from cause
 
 
 def _login(parameters: Mapping[str, str], options: str) -> _Session:
+    # The user's own options come last, and win.
+    options = f"{options} {parameters.get('options', '')}".strip()
     sock = open_socket(parameters)
     try:
         session = _Session(
@@ -142,23 +172,38 @@ def _login(parameters: Mapping[str, str], options: str) -> _Session:
             application_name=parameters.get("application_name", APPLICATION_NAME),
             startup_params={"client_encoding": "UTF8", **({"options": options} if options else {})},
         )
+        _check_kind(session, parameters)
     except BaseException:
         sock.close()
         raise
-    # The time limit was for connecting: a statement may take as long as it does.
+    # The time limit was for connecting.
     session._usock.settimeout(None)
     return session
 
 
-def _translated(error: BaseException, address: Address) -> StoreError:
+def _check_kind(session: _Session, parameters: Mapping[str, str]) -> None:
+    if parameters["target_session_attrs"] == "any":
+        return
+    [kind] = session.run(
+        "select pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
+    )
+    if problem := why_not(parameters, *kind):
+        session.close()
+        raise OSError(problem)
+
+
+def _told(error: BaseException, timeout: float | None) -> tuple[str | None, str]:
+    """Return the server's code, None when the connection itself failed, and what was said.
+
+    Args:
+        error: of pg8000, or of the network.
+        timeout: the seconds after which silence became this error.
+    """
     if isinstance(error, DatabaseError) and isinstance(error.args[0], dict):
         fields = error.args[0]
-        words = ": ".join(fields[part] for part in "MD" if part in fields)
-        return translate(fields.get("C"), words, address)
+        return fields.get("C"), ": ".join(fields[part] for part in "MD" if part in fields)
     # pg8000 itself says no more than "network error".
     cause = (isinstance(error, Error) and error.__cause__) or error
-    if isinstance(cause, TimeoutError):
-        words = "no answer in time"
-    else:
-        words = str(cause) if isinstance(cause, (Error, OSError)) else repr(cause)
-    return translate(None, words, address)
+    if isinstance(cause, TimeoutError) and timeout:
+        return None, no_answer(timeout)
+    return None, str(cause) if isinstance(cause, (Error, OSError)) else repr(cause)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo
+from psycopg.abc import PQGen
 
 from simpleworkflow.backends.postgres.driver import (
     APPLICATION_NAME,
@@ -21,10 +23,13 @@ from simpleworkflow.backends.postgres.driver import (
     DataRefused,
     Row,
     has_input,
+    no_answer,
     translate,
 )
 from simpleworkflow.backends.postgres.url import Address
 from simpleworkflow.core.errors import StoreError, UsageError
+
+T = TypeVar("T")
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
@@ -55,15 +60,55 @@ def _numbered(statement: str) -> tuple[bytes, tuple[str, ...]]:
     return _PARAMETER.sub(mark, statement).encode(), tuple(numbers)
 
 
+class _Session(psycopg.Connection[Any]):
+    """A psycopg connection that does not wait for ever."""
+
+    answer_timeout: float | None = None
+
+    def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        if self.answer_timeout is not None:
+            gen = _in_time(gen, self.answer_timeout)
+        return super().wait(gen, *args, **kwargs)
+
+
+def _in_time(gen: PQGen[T], seconds: float) -> PQGen[T]:
+    """Do as `gen` does, which is told now and then whether its socket is ready, for so long."""
+    deadline: float | None = None
+    try:
+        awaited = next(gen)
+        while True:
+            ready = yield awaited
+            if ready:
+                deadline = None
+            # The clock is not read where an answer comes at once.
+            elif deadline is None:
+                deadline = time.monotonic() + seconds
+            elif time.monotonic() >= deadline:
+                raise psycopg.OperationalError(no_answer(seconds))
+            awaited = gen.send(ready)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
 class PsycopgConnection:
     """One psycopg connection in autocommit."""
 
-    def __init__(self, connection: psycopg.Connection[Any], address: Address) -> None:
+    def __init__(self, connection: _Session, address: Address) -> None:
         self.may_prepare = False
         self._was_notified = False
         connection.add_notify_handler(self._note)
         self._connection = connection
         self._address = address
+
+    @property
+    def answer_timeout(self) -> float | None:
+        """See Connection."""
+        return self._connection.answer_timeout
+
+    @answer_timeout.setter
+    def answer_timeout(self, seconds: float | None) -> None:
+        self._connection.answer_timeout = seconds
 
     def fetch(self, statement: str, params: Mapping[str, object]) -> Sequence[Row]:
         """See Connection.fetch."""
@@ -134,7 +179,7 @@ def connect(address: Address, options: str) -> PsycopgConnection:
     try:
         # The user's own options come last, and win.
         settings["options"] = f"{options} {settings.get('options', '')}".strip()
-        connection = psycopg.connect(
+        connection = _Session.connect(
             conninfo.make_conninfo(**{**_DEFAULTS, **settings}),
             autocommit=True,
             cursor_factory=psycopg.RawCursor,

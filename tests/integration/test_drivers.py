@@ -24,10 +24,14 @@ from authority import Authority
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pgbouncer import PgBouncer
+from proxy import Proxy
+from replication import primary_and_standby
 from samples import json_values
 from servers import Unavailable, new_server, open_folder, schema_of, servers_here, with_schema
 
 from simpleworkflow.backends.memory import MemoryStore
+from simpleworkflow.backends.postgres import driver as drivers
+from simpleworkflow.backends.postgres import migrate as migrations
 from simpleworkflow.backends.postgres.driver import DataRefused, open_session
 from simpleworkflow.backends.postgres.pool import Pool
 from simpleworkflow.backends.postgres.url import parse_url
@@ -65,6 +69,13 @@ def connect(driver, url, options="", **parameters):
     module = importlib.import_module(f"simpleworkflow.backends.{driver}")
     address = parse_url(for_driver(driver, url, **parameters))
     return contextlib.closing(module.connect(address, options))
+
+
+def session(driver, url, **parameters):
+    """A session as stores have it, closed with the block."""
+    module = importlib.import_module(f"simpleworkflow.backends.{driver}")
+    address = parse_url(for_driver(driver, url, **parameters))
+    return contextlib.closing(open_session(module, address))
 
 
 def ask(connection, question, **params):
@@ -366,6 +377,7 @@ def test_somebody_who_is_no_postgresql_is_an_unavailable_database(driver):
         ({"query": "connect_timeout=soon"}, UsageError, "connect_timeout"),
         ({"query": "port=12a"}, UsageError, "port"),
         ({"query": "sslmode=perhaps"}, UsageError, "sslmode.*verify-full"),
+        ({"query": "target_session_attrs=best"}, UsageError, "target_session_attrs.*read-write"),
         ({"query": "sslmodus=require"}, UsageError, "sslmodus"),
         ({"query": "host=%2Fnonexistent"}, StoreUnavailable, "/nonexistent/.s.PGSQL"),
     ],
@@ -538,6 +550,273 @@ def test_what_one_driver_claims_the_other_may_settle(both):
     assert both[1].extend([Extension(claimed, LEASE)]) == [Hold.KEPT]
     assert verdict_of(both[1], succeeded(claimed)) is Verdict.APPLIED
     assert verdict_of(both[0], succeeded(claimed)) is Verdict.APPLIED
+
+
+# Several servers
+
+
+def through(url, *places, **parameters):
+    """The URL, leading to these places (host:port) in turn."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    netloc = f"{login}@{','.join(places)}"
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return parts._replace(netloc=netloc, query=query).geturl()
+
+
+def place_of(url):
+    """The host and port in a URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+IS_STANDBY = "select pg_is_in_recovery()"
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def pair(_running):
+    """A primary and its standby, which no test changes."""
+    try:
+        with primary_and_standby(servers_here()[-1]) as running:
+            yield running
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("is_standby_first", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "is_standby"),
+    [
+        ("read-write", False),
+        ("primary", False),
+        ("read-only", True),
+        ("standby", True),
+        ("prefer-standby", True),
+    ],
+)
+def test_the_server_is_of_the_kind_that_is_asked_for(
+    driver, pair, wanted, is_standby, is_standby_first
+):
+    """Wherever it stands in the URL, and though nobody answers at the first place."""
+    places = [place_of(server.url) for server in (pair.primary, pair.standby)]
+    if is_standby_first:
+        places.reverse()
+    url = through(pair.primary.url, NOBODY, *places, target_session_attrs=wanted)
+    with connect(driver, url) as connection:
+        assert ask(connection, IS_STANDBY) is is_standby
+
+
+@pytest.mark.parametrize("wanted", [None, "any"])
+def test_the_first_that_answers_is_taken(driver, pair, wanted):
+    """Where no kind is asked for."""
+    parameters = {"target_session_attrs": wanted} if wanted else {}
+    for first, second in ((pair.primary, pair.standby), (pair.standby, pair.primary)):
+        url = through(first.url, place_of(first.url), place_of(second.url), **parameters)
+        with connect(driver, url) as connection:
+            assert ask(connection, IS_STANDBY) is (first is pair.standby)
+
+
+def test_a_primary_serves_where_there_is_no_standby(driver, pair):
+    """It is preferred, and not required."""
+    url = through(pair.primary.url, NOBODY, place_of(pair.primary.url))
+    with connect(driver, url, target_session_attrs="prefer-standby") as connection:
+        assert ask(connection, IS_STANDBY) is False
+
+
+def test_the_environment_may_ask_for_a_kind(driver, pair, monkeypatch):
+    """As it may give all else that the URL does not."""
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
+    url = through(pair.primary.url, place_of(pair.primary.url), place_of(pair.standby.url))
+    with connect(driver, url) as connection:
+        assert ask(connection, IS_STANDBY) is True
+
+
+def test_each_place_is_named_where_none_serves(driver, pair):
+    """With what is wrong there."""
+    standby = place_of(pair.standby.url)
+    url = through(pair.primary.url, NOBODY, standby, target_session_attrs="read-write")
+    port = urlsplit(pair.standby.url).port
+    with pytest.raises(StoreUnavailable, match=rf"(?s)\b1\b.*refused.*\b{port}\b.*read-only"):
+        connect(driver, url)
+
+
+@pytest.mark.parametrize("wanted", ["read-only", "standby"])
+def test_a_primary_is_not_a_standby(driver, one_server, wanted):
+    """It is refused where it is the only one."""
+    with pytest.raises(StoreUnavailable, match=r"not (a standby|in hot standby|read-only)"):
+        connect(driver, one_server.url, target_session_attrs=wanted)
+
+
+def test_one_port_may_stand_for_all_hosts(driver, one_server):
+    """Hosts and ports may stand in the query as well, one port for all or one for each."""
+    port = urlsplit(one_server.url).port
+    for ports in (port, f"{port},{port}", f"1,{port}"):
+        url = through(one_server.url, "", host="127.0.0.1,localhost", port=ports)
+        with connect(driver, url) as connection:
+            assert ask(connection, "select 1") == 1
+
+
+def test_hosts_and_ports_that_do_not_match_are_told(driver):
+    """Which port belongs to which host is not guessed."""
+    with pytest.raises((UsageError, StoreUnavailable), match=r"\b2 port.* 3 hosts"):
+        connect(driver, "postgresql://u@/d?host=a,b,c&port=1,2")
+
+
+def test_a_failover_loses_nothing(driver, server):
+    """What was submitted is claimed and settled on the server that took over."""
+    try:
+        with primary_and_standby(server) as pair:
+            url = for_driver(driver, with_schema(pair.url, "jobs"))
+            with contextlib.closing(open_store(url)) as store:
+                store.migrate()
+                submit(store)
+                claimed = claim_one(store)
+                pair.stop_primary()
+                pair.promote()
+                assert store.extend([Extension(claimed, LEASE)]) == [Hold.KEPT]
+                assert verdict_of(store, succeeded(claimed)) is Verdict.APPLIED
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def test_all_connections_leave_a_server_that_is_no_longer_the_primary(driver, server):
+    """One is told that it is read-only, and the others follow without being told."""
+    try:
+        with primary_and_standby(server) as pair:
+            module = importlib.import_module(f"simpleworkflow.backends.{driver}")
+            address = parse_url(for_driver(driver, pair.url))
+            pool = Pool(lambda: open_session(module, address), 2)
+            with contextlib.closing(pool):
+                with pool.connection() as one, pool.connection() as two:
+                    assert [ask(each, IS_STANDBY) for each in (one, two)] == [False, False]
+                pair.promote()
+                demote(pair.primary)
+                with pytest.raises(StoreUnavailable, match="read-only"), pool.connection() as one:
+                    one.run_script("create table written ()")
+                with pool.connection() as one, pool.connection() as two:
+                    ports = [ask(each, "select inet_server_port()") for each in (one, two)]
+                assert ports == [urlsplit(pair.standby.url).port] * 2
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def demote(server):
+    """Let a server take no more writes, its sessions kept."""
+    with server.connect() as connection:
+        connection.execute("alter system set default_transaction_read_only = on")
+        connection.execute("select pg_reload_conf()")
+    is_read_only = "off"
+    while is_read_only == "off":  # The old sessions are told before a new one begins with it.
+        with server.connect() as connection:
+            [[is_read_only]] = connection.execute("show default_transaction_read_only").fetchall()
+
+
+# Limits
+
+SHORT = "-c statement_timeout=500ms"
+
+
+@pytest.fixture
+def short_margin(monkeypatch):
+    """Silence is noticed soon after the server's own limit."""
+    monkeypatch.setattr(drivers, "ANSWER_MARGIN", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [("", 15), ("-c statement_timeout=1min", 65), ("-c statement_timeout=0", None)],
+)
+def test_a_statement_may_take_as_long_as_the_url_says(driver, one_server, options, limit):
+    """And is given up here some seconds after the server should have done it."""
+    with session(driver, one_server.url, options=options) as connection:
+        assert connection.answer_timeout == limit
+
+
+@pytest.mark.parametrize(
+    "use", [lambda c: ask(c, "select 1"), lambda c: c.run_script("listen somebody")]
+)
+def test_a_server_that_falls_silent_is_given_up(driver, one_server, short_margin, use):
+    """Though its connection stays open; the next statement has a new one."""
+    module = importlib.import_module(f"simpleworkflow.backends.{driver}")
+    with Proxy(one_server.url) as proxy:
+        address = parse_url(for_driver(driver, proxy.url, options=SHORT))
+        pool = Pool(lambda: open_session(module, address), 1)
+        with contextlib.closing(pool):
+            with pool.connection() as connection:
+                assert ask(connection, "select 1") == 1
+            proxy.abandon()
+            with (
+                pytest.raises(StoreUnavailable, match=r"no answer within 0\.6 s"),
+                pool.connection() as connection,
+            ):
+                use(connection)
+            with pool.connection() as connection:
+                assert ask(connection, "select 2") == 2
+
+
+def test_an_answer_that_comes_in_pieces_is_waited_for(driver, one_server):
+    """The limit is on silence, not on the whole: a slow network may carry large payloads."""
+    slow = "select repeat('x', 1000000), pg_sleep(0.3)::text from generate_series(1, 6)"
+    with session(driver, one_server.url, options="-c statement_timeout=5s") as connection:
+        connection.answer_timeout = 1.2
+        assert len(connection.fetch(slow, {})) == 6
+
+
+def test_a_lock_that_is_not_granted_in_time_is_an_unavailable_database(driver, ready_url, server):
+    """The server says so itself; when the lock is free, the statement works."""
+    url = for_driver(driver, ready_url, options=SHORT)
+    with contextlib.closing(open_store(url)) as store:
+        run_id = submit(store)
+        with server.connect() as other, other.transaction():
+            other.execute(f"lock table {schema_of(ready_url)}.workflow_run")
+            with pytest.raises(StoreUnavailable, match="statement timeout"):
+                store.cancel([run_id])
+        assert store.cancel([run_id]) == [Status.CANCELLED]
+
+
+def test_a_migration_may_take_longer(driver, one_database_url, short_margin, monkeypatch):
+    """Neither the server nor we give it up; the limits are back afterwards."""
+    slow = migrations.Migration(9_999, "9999_slow", "select pg_sleep(1);")
+    known = (*migrations.all_migrations(), slow)
+    monkeypatch.setattr(migrations, "all_migrations", lambda: known)
+    address = parse_url(for_driver(driver, one_database_url))
+    with session(driver, one_database_url, options=SHORT) as connection:
+        assert migrations.migrate(connection, address)[-1] == "9999_slow"
+        assert connection.answer_timeout == 0.6
+        with pytest.raises(StoreUnavailable, match="statement timeout"):
+            connection.run_script("select pg_sleep(1)")
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "words"),
+    [
+        ("53100", "could not extend file: No space left on device"),
+        ("53300", "sorry, too many clients already"),
+        ("57P01", "terminating connection due to administrator command"),
+        ("57P02", "terminating connection because of crash of another server process"),
+        ("57P03", "the database system is starting up"),
+    ],
+)
+def test_a_server_in_trouble_is_an_unavailable_database(driver, one_server, sqlstate, words):
+    """Waiting may help, and what the server says is passed on."""
+    with session(driver, one_server.url) as connection:
+        script = f"do $$ begin raise '{words}' using errcode = '{sqlstate}'; end $$"
+        with pytest.raises(StoreUnavailable, match=f"is unavailable: .*{words}"):
+            connection.run_script(script)
+
+
+def test_too_many_connections_are_an_unavailable_database(driver, one_server):
+    """Until somebody ends one."""
+    with one_server.connect() as connection:
+        connection.execute(f"create role narrow login password '{SECRET}' connection limit 1")
+        try:
+            parts = urlsplit(one_server.url)
+            netloc = f"narrow:{SECRET}@{parts.hostname}:{parts.port}"
+            url = parts._replace(netloc=netloc).geturl()
+            with session(driver, url), pytest.raises(StoreUnavailable, match="too many conn"):
+                connect(driver, url)
+        finally:
+            connection.execute("drop role narrow")
 
 
 # Values
@@ -807,6 +1086,7 @@ def test_nothing_is_prepared_behind_a_pooler(driver, pooler, one_database_url):
     address = parse_url(for_driver(driver, url))
     with contextlib.closing(open_session(module, address)) as connection:
         assert connection.may_prepare is False
+        assert connection.answer_timeout == 15
     stores = [open_store(for_driver(driver, url)) for _ in range(3)]
     for n in range(12):
         one, two, three = stores[n % 3], stores[(n + 1) % 3], stores[(n + 2) % 3]

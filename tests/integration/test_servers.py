@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from servers import schema_of, with_schema, without_schema
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from replication import primary_and_standby
+from servers import Unavailable, schema_of, with_schema, without_schema
 
 
 def test_every_server_answers(server):
@@ -45,3 +50,19 @@ def test_the_schema_is_one_part_of_a_url():
     url = "postgresql://u:p@h:1/d?sslmode=require"
     assert without_schema(with_schema(url, "s")) == url
     assert schema_of(with_schema(with_schema(url, "s"), "t")) == "t"
+
+
+def test_a_promoted_standby_has_what_its_primary_had_committed(server):
+    """And takes writes, waiting for no other server."""
+    try:
+        with primary_and_standby(server) as pair:
+            with pair.primary.connect() as connection:
+                connection.execute("create table kept as select 1 as n")
+            pair.stop_primary()
+            pair.promote()
+            with psycopg.connect(pair.url, autocommit=True) as connection:
+                assert connection.info.port == urlsplit(pair.standby.url).port
+                connection.execute("insert into kept values (2)")
+                assert connection.execute("select sum(n) from kept").fetchall() == [(3,)]
+    except Unavailable as reason:
+        pytest.skip(str(reason))

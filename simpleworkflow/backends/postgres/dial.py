@@ -1,4 +1,4 @@
-"""Opens sockets as libpq does, for a driver that is not built on it."""
+"""Finds and reaches servers as libpq does, for a driver that is not built on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from simpleworkflow.core.errors import UsageError
 
 _KNOWN = {
     "application_name", "connect_timeout", "dbname", "host", "options", "password", "port",
-    "sslcert", "sslkey", "sslmode", "sslpassword", "sslrootcert", "user",
+    "sslcert", "sslkey", "sslmode", "sslpassword", "sslrootcert", "target_session_attrs", "user",
 }  # fmt: skip
 _TCP_OPTIONS = {
     # Without it a large statement waits 40 ms for the acknowledgement of its first part.
@@ -34,39 +34,77 @@ _FILES = ("sslrootcert", "sslcert", "sslkey")
 _SOCKET_FOLDER = "/var/run/postgresql"
 
 
-def read(address: Address) -> dict[str, str]:
-    """Return the parameters of a URL.
+def attempts(address: Address) -> list[dict[str, str]]:
+    """Return the URL's parameters for each attempt to connect, in order: one host, one wish.
 
     Raises:
-        UsageError: it has one that is not known here, or names several hosts.
+        UsageError: it has one that is not known here, or neither one port nor one for each host.
     """
     parameters = address.parameters()
-    problem = ""
     if unknown := parameters.keys() - _KNOWN:
-        problem = f"has {', '.join(sorted(unknown))}, which this driver does not know"
-    elif "," in host_of(parameters):
-        problem = "names several hosts, of which this driver takes one"
-    if problem:
         raise UsageError(
-            f"the database URL {address} {problem}: change it, or use postgresql+psycopg://"
+            f"the database URL {address} has {', '.join(sorted(unknown))}, which this driver does "
+            "not know: change it, or use postgresql+psycopg://"
         )
-    return parameters
+    hosts, ports = (parameters.get(name, "").split(",") for name in ("host", "port"))
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        raise UsageError(
+            f"the database URL {address} has {len(ports)} ports for {len(hosts)} hosts: give one "
+            "for all, or one for each"
+        )
+    wish = parameters.get("target_session_attrs", "any")
+    return [
+        {**parameters, "host": host, "port": port, "target_session_attrs": asked}
+        for asked in (("standby", "any") if wish == "prefer-standby" else (wish,))
+        for host, port in zip(hosts, ports, strict=True)
+    ]
+
+
+def why_not(parameters: Mapping[str, str], is_standby: bool, is_read_only: bool) -> str:
+    """Return what keeps a session from being what `target_session_attrs` asks for, "" if nothing.
+
+    Args:
+        parameters: of one attempt, which does ask for something.
+        is_standby: whether the server follows another.
+        is_read_only: whether the session may not write, as on a standby.
+    """
+    return {
+        "read-write": "it is read-only" if is_read_only else "",
+        "read-only": "" if is_read_only else "it is not read-only",
+        "primary": "it is a standby" if is_standby else "",
+        "standby": "" if is_standby else "it is not a standby",
+    }[parameters["target_session_attrs"]]
 
 
 def host_of(parameters: Mapping[str, str]) -> str:
     """Return the host, or the folder of a Unix socket."""
-    return parameters.get("host", _SOCKET_FOLDER)
+    return parameters.get("host") or _SOCKET_FOLDER
+
+
+def place_of(parameters: Mapping[str, str]) -> str:
+    """Return the host and port of an attempt, for messages."""
+    return f"{host_of(parameters)}:{_port_of(parameters)}"
+
+
+def _port_of(parameters: Mapping[str, str]) -> int:
+    return int(parameters.get("port") or 5432)
+
+
+def time_limit(parameters: Mapping[str, str]) -> int | None:
+    """Return the seconds after which an attempt is given up, None for never."""
+    seconds = int(parameters.get("connect_timeout", CONNECT_TIMEOUT))
+    return seconds if seconds > 0 else None
 
 
 def open_socket(parameters: Mapping[str, str]) -> socket.socket:
-    """Connect; the time limit of the URL stays on the socket.
+    """Connect to one host; the time limit of the URL stays on the socket.
 
     Raises:
         OSError: nobody answers there.
     """
-    host, port = host_of(parameters), int(parameters.get("port", 5432))
-    seconds = int(parameters.get("connect_timeout", CONNECT_TIMEOUT))
-    timeout = seconds if seconds > 0 else None
+    host, port, timeout = host_of(parameters), _port_of(parameters), time_limit(parameters)
     if host.startswith("/"):
         return _open_unix_socket(f"{host}/.s.PGSQL.{port}", timeout)
     try:

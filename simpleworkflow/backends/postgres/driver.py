@@ -17,8 +17,17 @@ from simpleworkflow.core.errors import (
 Row = Sequence[Any]
 
 APPLICATION_NAME = "simpleworkflow"
-CONNECT_TIMEOUT = 10
-"""Seconds until an attempt to connect is given up."""
+CONNECT_TIMEOUT = 5
+"""Seconds until an attempt to connect is given up, for each host."""
+
+STATEMENT_TIMEOUT = 10
+"""Seconds after which the server itself gives a statement up. Ours take milliseconds; a payload
+of 50 MB, some seconds."""
+
+ANSWER_MARGIN = 5
+"""How many seconds later a statement is given up here, when not even that was heard: something
+between may keep a connection open that leads nowhere. Both together leave time to renew a lease of
+30 s on a new connection."""
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
 PEER_TIMEOUT = 30
@@ -37,12 +46,18 @@ SESSION_SETTINGS = {
     "jit": "off",
     # The only style that both drivers can read; a database may have another one for people.
     "datestyle": "ISO",
+    "statement_timeout": f"{1_000 * STATEMENT_TIMEOUT}",
     # Ours alone, read by the optional trigger on workflow_run: our submits see to their wake-ups
     # themselves, and need not each pay for one more.
     "simpleworkflow.notifies": "on",
 }
 OPTIONS = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
 """The settings as the start-up parameter `options`, so that they cost no round trip."""
+
+_SETTINGS_IN_FORCE = """
+select current_setting('plan_cache_mode'),
+       extract(epoch from current_setting('statement_timeout')::interval)::float8
+"""
 
 
 class DataRefused(StoreError):
@@ -55,9 +70,12 @@ class Connection(Protocol):
     Attributes:
         may_prepare: whether statements may be prepared. They may not where a pooler such as
             PgBouncer hands each transaction to another session.
+        answer_timeout: how many seconds nothing may be heard in the midst of a statement; None, as
+            at first, for any time.
     """
 
     may_prepare: bool
+    answer_timeout: float | None
 
     def fetch(self, statement: str, params: Mapping[str, object]) -> Sequence[Row]:
         """Run one statement with `:name` parameters and return its rows.
@@ -112,6 +130,9 @@ class Driver(Protocol):
 def open_session(driver: Driver, address: Address, options: str = OPTIONS) -> Connection:
     """Connect with our settings, or without them through a pooler that does not pass them on.
 
+    A statement may take as long there as the server's `statement_timeout` says, and somewhat more
+    until it is given up here.
+
     Raises:
         StoreUnavailable: nobody answers there, or it refuses.
         UsageError: the URL cannot be read.
@@ -123,9 +144,24 @@ def open_session(driver: Driver, address: Address, options: str = OPTIONS) -> Co
         if "unsupported startup parameter" not in str(exc):
             raise
         connection = driver.connect(address, "")
-    shown = connection.fetch("select current_setting('plan_cache_mode')", {})[0][0]
-    connection.may_prepare = shown == SESSION_SETTINGS["plan_cache_mode"]
+    connection.answer_timeout = STATEMENT_TIMEOUT + ANSWER_MARGIN
+    try:
+        [[plan_cache_mode, seconds]] = connection.fetch(_SETTINGS_IN_FORCE, {})
+    except BaseException:
+        connection.close()
+        raise
+    connection.may_prepare = plan_cache_mode == SESSION_SETTINGS["plan_cache_mode"]
+    if seconds:
+        connection.answer_timeout = seconds + ANSWER_MARGIN
+    elif connection.may_prepare:
+        # Ours was in force, had the user not switched it off.
+        connection.answer_timeout = None
     return connection
+
+
+def no_answer(seconds: float) -> str:
+    """Return what is said of a statement that was given up here."""
+    return f"no answer within {seconds:g} s"
 
 
 def has_input(file_number: int) -> bool:

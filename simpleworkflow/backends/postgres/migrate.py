@@ -150,8 +150,17 @@ def _apply(
     try:
         missing = find()
         for _, sql in missing:
-            connection.run_script(sql)
+            _run(connection, sql)
     finally:
         if connection.is_usable():
             connection.fetch("select pg_advisory_unlock(:key::bigint)", key)
     return missing
+
+
+def _run(connection: Connection, sql: str) -> None:
+    """Run a script for as long as it takes: an index on many rows takes long."""
+    limit, connection.answer_timeout = connection.answer_timeout, None
+    try:
+        connection.run_script(f"set local statement_timeout = 0;\n{sql}")
+    finally:
+        connection.answer_timeout = limit

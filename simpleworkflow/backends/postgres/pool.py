@@ -27,7 +27,7 @@ class Pool:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Lend a connection; one that broke meanwhile is not taken back.
+        """Lend a connection; one that broke meanwhile is not taken back, and those at rest go too.
 
         Raises:
             StoreClosed: the pool was closed.
@@ -39,6 +39,8 @@ class Pool:
             yield connection
         except StoreUnavailable:
             is_good = False
+            # Those at rest lead to the same server, which may be gone or no longer the primary.
+            self._close_idle()
             raise
         except BaseException:
             # An interrupt in mid-statement leaves the session in an unknown state.
@@ -51,8 +53,12 @@ class Pool:
         """Close idle connections now and lent ones when they come back."""
         with self._changed:
             self._closed = True
-            idle, self._idle = self._idle, []
             self._changed.notify_all()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        with self._changed:
+            idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 

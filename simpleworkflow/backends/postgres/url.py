@@ -24,7 +24,12 @@ _SECRETS = (
 _USER = re.compile(r"([^@%\[\]\s]|%[0-9a-fA-F]{2})*@|")
 _HOST = re.compile(r"([^@:\[\]\s]*|\[[^@\[\]\s]*\])(?::([0-9]*))?")
 _NUMBERS = {"port": re.compile(r"[0-9]{1,5}"), "connect_timeout": re.compile(r"-?[0-9]{1,9}")}
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": (
+        "any", "read-write", "read-only", "primary", "standby", "prefer-standby"
+    ),
+}  # fmt: skip
 
 _FROM_ENVIRONMENT = {
     "dbname": "PGDATABASE",
@@ -35,6 +40,7 @@ _FROM_ENVIRONMENT = {
     "sslkey": "PGSSLKEY",
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
     "user": "PGUSER",
 }
 """What libpq takes from the environment when the URL does not say it."""
@@ -118,10 +124,10 @@ class Address:
             raise UsageError(f"{name}={value!r} in the database URL {self} must be a whole number")
         if name == "port" and any(int(part or 0) > 65_535 for part in value.split(",")):
             raise UsageError(f"port={value} in the database URL {self} must be at most 65535")
-        if name == "sslmode" and value and value not in SSL_MODES:
+        if name in _CHOICES and value and value not in _CHOICES[name]:
             raise UsageError(
-                f"sslmode={value!r} in the database URL {self} must be one of "
-                f"{', '.join(SSL_MODES)}"
+                f"{name}={value!r} in the database URL {self} must be one of "
+                f"{', '.join(_CHOICES[name])}"
             )
 
 
