@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import count
 from types import TracebackType
@@ -21,10 +21,14 @@ from simpleworkflow.core.records import (
     new_run,
 )
 from simpleworkflow.core.states import Status
+from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes
 from simpleworkflow.core.store import Migratable, RunReader, Store
 
 BATCH = 1_000
 """Runs that `submit_many` sends in one statement."""
+
+BATCH_CHARS = 2**25
+"""Characters of JSON after which it sends fewer: no statement should come near to a gigabyte."""
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 """A random digit as the one that names the layout: its two upper bits are 10."""
@@ -37,12 +41,21 @@ class Client:
         url_or_store: a database URL, `memory://name`, or a Store, which stays the caller's to
             close.
         auto_migrate: create or update the tables first; False by default.
+        max_payload_bytes: the most bytes of JSON (UTF-8) a payload and its headers may have
+            together; 64 MiB by default, from 100 to 268,435,455, which is what `jsonb` holds.
 
     Raises:
-        UsageError: the URL names no store that can be opened.
+        UsageError: the URL names no store that can be opened, or `max_payload_bytes` cannot be.
     """
 
-    def __init__(self, url_or_store: str | Store, *, auto_migrate: bool = False) -> None:
+    def __init__(
+        self,
+        url_or_store: str | Store,
+        *,
+        auto_migrate: bool = False,
+        max_payload_bytes: int = DEFAULT_JSON_BYTES,
+    ) -> None:
+        self._max_payload_bytes = check_max_bytes(max_payload_bytes, "max_payload_bytes")
         self._store = open_store(url_or_store)
         self._is_own = self._store is not url_or_store
         if auto_migrate and isinstance(self._store, Migratable):
@@ -78,14 +91,14 @@ class Client:
 
         Args:
             type: the dotted, versioned name of what to run, such as `billing.invoice.v1`.
-            payload: what its executor gets: anything JSON can hold.
+            payload: what its executor gets: anything JSON can hold, up to `max_payload_bytes`.
             priority: lower runs first; 100 by default.
             run_at: the earliest execution, a datetime with a time zone; now by default.
             delay: in place of `run_at`, how long from now (seconds or a timedelta).
             max_attempts: how many attempts it has; 3 by default.
             idempotency_key: at most one run with this key exists; when it is taken, the answer
                 names that run and nothing is created.
-            headers: what travels beside the payload.
+            headers: what travels beside the payload, and counts to its limit.
 
         Returns:
             The run's id, and whether this call created it.
@@ -105,14 +118,15 @@ class Client:
             max_attempts=max_attempts,
             idempotency_key=idempotency_key,
             headers=headers,
+            max_payload_bytes=self._max_payload_bytes,
         )
         return self._store.submit([run])[0]
 
     def submit_many(self, runs: Iterable[Mapping[str, object]]) -> list[Submitted]:
         """Submit many runs in few statements; each is a mapping of the arguments of `submit`.
 
-        All are checked before the first is sent. They are sent in batches of 1,000, each of which
-        is created as a whole or not at all.
+        All are checked before the first is sent. They are sent in batches of 1,000, or of fewer
+        where their payloads are large, each of which is created as a whole or not at all.
 
         Raises:
             UsageError: one of them cannot be stored; the message says which, and none is created.
@@ -120,10 +134,10 @@ class Client:
         """
         given = list(runs)
         ids = new_run_ids(len(given))
-        checked = [_from_mapping(*each) for each in zip(count(), ids, given)]
+        checked = [self._from_mapping(*each) for each in zip(count(), ids, given)]
         answers: list[Submitted] = []
-        for start in range(0, len(checked), BATCH):
-            answers += self._store.submit(checked[start : start + BATCH])
+        for batch in _batches(checked):
+            answers += self._store.submit(batch)
         return answers
 
     def cancel(self, run_id: str) -> bool:
@@ -166,6 +180,17 @@ class Client:
         if self._is_own:
             self._store.close()
 
+    def _from_mapping(self, index: int, id_: str, run: Mapping[str, object]) -> NewRun:
+        try:
+            return new_run(id_, **run, max_payload_bytes=self._max_payload_bytes)  # type: ignore[arg-type]
+        except UsageError as exc:
+            raise type(exc)(f"run {index} of submit_many: {exc}; nothing was submitted") from exc
+        except TypeError as exc:
+            raise UsageError(
+                f"run {index} of submit_many must be a mapping of submit's arguments, such as "
+                f"{{'type': …, 'payload': …}}: {exc}"
+            ) from exc
+
 
 def new_run_ids(number: int) -> list[str]:
     """Return so many new ids: UUIDs of version 7, which begin with the time.
@@ -181,16 +206,17 @@ def new_run_ids(number: int) -> list[str]:
     return [f"{head}{r[:3]}-{_VARIANT[r[3]]}{r[4:7]}-{r[7:19]}" for r in parts]
 
 
-def _from_mapping(index: int, id_: str, run: Mapping[str, object]) -> NewRun:
-    try:
-        return new_run(id_, **run)  # type: ignore[arg-type]
-    except UsageError as exc:
-        raise type(exc)(f"run {index} of submit_many: {exc}; nothing was submitted") from exc
-    except TypeError as exc:
-        raise UsageError(
-            f"run {index} of submit_many must be a mapping of submit's arguments, such as "
-            f"{{'type': …, 'payload': …}}: {exc}"
-        ) from exc
+def _batches(runs: Iterable[NewRun]) -> Iterator[list[NewRun]]:
+    batch: list[NewRun] = []
+    chars = 0
+    for run in runs:
+        batch.append(run)
+        chars += len(run.payload_json) + len(run.headers_json or "")
+        if len(batch) == BATCH or chars >= BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
 
 
 def _not_found(run_id: str) -> RunNotFound:

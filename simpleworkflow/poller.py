@@ -14,8 +14,17 @@ from simpleworkflow.core.events import Observer
 from simpleworkflow.core.lease import check_lease
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.routing import parse_prefixes
-from simpleworkflow.core.storable import check_duration, check_int, check_worker_id
+from simpleworkflow.core.storable import (
+    DEFAULT_ERROR_CHARS,
+    DEFAULT_JSON_BYTES,
+    check_duration,
+    check_int,
+    check_max_bytes,
+    check_max_chars,
+    check_worker_id,
+)
 from simpleworkflow.core.store import Migratable, Store
+from simpleworkflow.environment import database_url, environment
 from simpleworkflow.executor import ExecutorFunction, ExecutorRegistry, WorkflowExecutor
 from simpleworkflow.worker.report import Report, logger
 from simpleworkflow.worker.settings import Settings
@@ -51,6 +60,11 @@ class IntentPoller:
             others, which costs no attempt; 30 seconds by default.
         wakeups: let the store say at once that there are new runs, where it can; True by default.
             Without, an idle worker finds them within `poll_interval`.
+        max_result_bytes: the most bytes of JSON (UTF-8) a result may have; 64 MiB by default, from
+            100 to 268,435,455, which is what `jsonb` holds. A larger one fails its run for good:
+            the work is done, and another attempt would do it again.
+        max_error_chars: to how many characters an error is cut, and marked as cut, before it is
+            recorded as `last_error`; 16,384 by default, from 100 to 67,108,863.
         observers: callables that are told of every event of `simpleworkflow.core.events`.
         auto_migrate: create or update the tables at the start; False by default.
 
@@ -73,6 +87,8 @@ class IntentPoller:
         execution_timeout: float | timedelta | None = None,
         shutdown_timeout: float | timedelta = 30,
         wakeups: bool = True,
+        max_result_bytes: int = DEFAULT_JSON_BYTES,
+        max_error_chars: int = DEFAULT_ERROR_CHARS,
         observers: Iterable[Observer] = (),
         auto_migrate: bool = False,
     ) -> None:
@@ -93,6 +109,8 @@ class IntentPoller:
             ),
             shutdown_timeout=_seconds(shutdown_timeout, "shutdown_timeout", allow_zero=True),
             wakeups=wakeups,
+            max_result_bytes=check_max_bytes(max_result_bytes, "max_result_bytes"),
+            max_error_chars=check_max_chars(max_error_chars, "max_error_chars"),
         )
         self._report = Report(_observers(metrics, observers))
         self._auto_migrate = auto_migrate
@@ -118,7 +136,7 @@ class IntentPoller:
         Raises:
             UsageError: a variable is missing or cannot be read; the message names it.
         """
-        return cls(**{**_from_environment(_environment(env_file), options), **options})
+        return cls(**{**_from_environment(environment(env_file), options), **options})
 
     def __repr__(self) -> str:
         return f"<IntentPoller {self._settings.worker_id}: {self._registry.route or 'no executor'}>"
@@ -279,34 +297,21 @@ def _observers(metrics: Observer | None, observers: Iterable[Observer]) -> list[
     return found
 
 
-def _environment(env_file: str | os.PathLike[str] | None) -> Mapping[str, str | None]:
-    if env_file is None:
-        return os.environ
-    from dotenv import dotenv_values
-
-    return {**dotenv_values(env_file), **os.environ}
-
-
 def _from_environment(
-    environment: Mapping[str, str | None], options: Mapping[str, Any]
+    variables: Mapping[str, str | None], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if url := environment.get("DATABASE_URL"):
-        found["db_url"] = url
-    elif "db_url" not in options:
-        raise UsageError(
-            "DATABASE_URL is not set: set it in the environment or in .env, such as "
-            "DATABASE_URL=postgresql://user@host/db"
-        )
-    if worker_id := environment.get("WORKER_ID"):
+    if "db_url" not in options:
+        found["db_url"] = database_url(variables)
+    if worker_id := variables.get("WORKER_ID"):
         found["worker_id"] = worker_id
-    if prefixes := environment.get("WORKER_TYPE_PREFIXES"):
+    if prefixes := variables.get("WORKER_TYPE_PREFIXES"):
         found["type_prefixes"] = [part.strip() for part in prefixes.split(",") if part.strip()]
     for variable, option in (
         ("WORKER_LEASE_DURATION", "lease_duration"),
         ("POLL_INTERVAL", "poll_interval"),
     ):
-        if text := environment.get(variable):
+        if text := variables.get(variable):
             found[option] = _number(text, variable)
     return found
 

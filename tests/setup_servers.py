@@ -1,7 +1,8 @@
 """Install what the tests like to have beyond pip, where that is easy; else say what is missing.
 
-A second PostgreSQL and PgBouncer come from Debian's packages, so this does something only as root
-on a Debian. Whatever stays missing is skipped by the tests that need it, with the reason.
+A second PostgreSQL, PgBouncer and libfaketime come from Debian's packages, so this does something
+only as root on a Debian. Whatever stays missing is skipped by the tests that need it, with the
+reason.
 `SIMPLEWORKFLOW_TEST_NO_INSTALL=1` leaves the machine as it is.
 """
 
@@ -20,6 +21,8 @@ def missing_packages() -> list[str]:
         missing.append("postgresql")
     if not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         missing.append("pgbouncer")
+    if not list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")):
+        missing.append("faketime")
     return missing
 
 

@@ -562,8 +562,15 @@ class _Checked:
         )
 
 
-_canonical = lru_cache(maxsize=256)(canonical_json)
-"""Remembered: most results are `null`, and many payloads are alike."""
+def _canonical(text: str, what: str) -> str:
+    return (canonical_json if len(text) > _LONG_TEXT else _remembered)(text, what)
+
+
+_remembered = lru_cache(maxsize=256)(canonical_json)
+"""Most results are `null`, and many payloads are alike."""
+
+_LONG_TEXT = 10_000
+"""JSON of more characters is rarely met twice, and takes too much room to be remembered."""
 
 _named: dict[str, _Tables] = {}
 _named_lock = Lock()

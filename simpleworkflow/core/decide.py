@@ -17,7 +17,7 @@ from simpleworkflow.core.records import (
 )
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.states import Move
-from simpleworkflow.core.storable import check_duration, clean_text
+from simpleworkflow.core.storable import DEFAULT_ERROR_CHARS, check_duration, clean_text
 
 if TYPE_CHECKING:
     from random import Random
@@ -31,6 +31,7 @@ def decide(
     policy: RetryPolicy,
     rng: Random,
     ran: timedelta | None = None,
+    max_error_chars: int = DEFAULT_ERROR_CHARS,
 ) -> Settlement:
     """Return what to write for `claim` now that `outcome` is known.
 
@@ -40,6 +41,7 @@ def decide(
         policy: how long a failed attempt waits for the next.
         rng: the source of the policy's jitter.
         ran: how long the executor ran, for the history.
+        max_error_chars: to how many characters an error is cut.
 
     A crash counts as an attempt and is tried again at once: it has waited out its lease.
     """
@@ -49,7 +51,7 @@ def decide(
                 claim, Move.SUCCEED, claim.attempt, result_json=outcome.result_json, ran=ran
             )
         case Failed():
-            error = clean_text(outcome.error)
+            error = clean_text(outcome.error, max_error_chars)
             if outcome.is_permanent or policy.is_exhausted(claim.attempt, claim.max_attempts):
                 return Settlement(claim, Move.FAIL, claim.attempt + 1, error=error, ran=ran)
             delay = outcome.retry_after
@@ -61,7 +63,8 @@ def decide(
         case Crashed():
             error = clean_text(
                 f"worker {outcome.worker_id!r} died or was cut off: its lease ran out during "
-                f"attempt {claim.attempt + 1} of {claim.max_attempts}"
+                f"attempt {claim.attempt + 1} of {claim.max_attempts}",
+                max_error_chars,
             )
             if policy.is_exhausted(claim.attempt, claim.max_attempts):
                 return Settlement(claim, Move.FAIL, claim.attempt + 1, error=error)

@@ -12,10 +12,12 @@ from attrs import frozen
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.states import EventType, Move, Status, next_status
 from simpleworkflow.core.storable import (
+    DEFAULT_JSON_BYTES,
     check_duration,
     check_instant,
     check_int,
     check_key,
+    check_size,
     check_type,
     decode_json,
     encode_json,
@@ -67,8 +69,11 @@ def new_run(
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     idempotency_key: str | None = None,
     headers: Mapping[str, object] | None = None,
+    max_payload_bytes: int = DEFAULT_JSON_BYTES,
 ) -> NewRun:
     """Check what a producer gave and make the record of it; the id is checked by the store.
+
+    `max_payload_bytes` is the limit of payload and headers together, as JSON in UTF-8.
 
     Raises:
         UsageError: something in it no store could hold; the message names it.
@@ -77,16 +82,23 @@ def new_run(
         raise UsageError("give run_at (an instant) or delay (a duration), not both")
     if headers is not None and not isinstance(headers, Mapping):
         raise UsageError(f"headers={shown(headers)} must be a mapping of text to JSON values")
+    payload_json = encode_json(payload, "payload")
+    headers_json = None if headers is None else encode_json(dict(headers), "headers")
+    if headers_json is None:
+        check_size(payload_json, "payload", max_payload_bytes, "max_payload_bytes")
+    else:
+        both = payload_json + headers_json
+        check_size(both, "payload with its headers", max_payload_bytes, "max_payload_bytes")
     return NewRun(
         id=id,
         type=check_type(type),
-        payload_json=encode_json(payload, "payload"),
+        payload_json=payload_json,
         priority=check_int(priority, "priority"),
         run_at=None if run_at is None else check_instant(run_at, "run_at"),
         delay=NO_DELAY if delay is None else check_duration(delay, "delay", allow_zero=True),
         max_attempts=check_int(max_attempts, "max_attempts", at_least=1),
         idempotency_key=None if idempotency_key is None else check_key(idempotency_key),
-        headers_json=None if headers is None else encode_json(dict(headers), "headers"),
+        headers_json=headers_json,
     )
 
 

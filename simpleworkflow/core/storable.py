@@ -1,7 +1,8 @@
 """Value law: only this module says what a run may hold, so every store refuses the same things.
 
 Text is what PostgreSQL holds: no NUL, no lone surrogate. JSON is what `jsonb` holds: no NaN, no
-infinity, no `\\u0000`, numbers of at most MAX_DIGITS digits, nesting of at most MAX_DEPTH.
+infinity, no `\\u0000`, numbers of at most MAX_DIGITS digits, nesting of at most MAX_DEPTH, and no
+more bytes than the producer or the worker sets as its limit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,20 @@ MAX_TYPE_BYTES = 1_000
 MAX_KEY_BYTES = 2_000
 """Both are indexed, and an index entry of PostgreSQL holds at most 2,704 bytes."""
 
-MAX_ERROR_CHARS = 16_384
+MAX_JSON_BYTES = 2**28 - 1
+"""What `jsonb` can hold. Source: PostgreSQL, src/include/utils/jsonb.h, JENTRY_OFFLENMASK."""
+
+DEFAULT_JSON_BYTES = 64 * 2**20
+"""The limit of a payload with its headers, and of a result, where none is set."""
+
+MAX_ERROR_CHARS = MAX_JSON_BYTES // 4
+"""The same room, in the largest characters: a field of PostgreSQL holds 1 GB, and so does all that
+is sent with a statement."""
+
+DEFAULT_ERROR_CHARS = 16_384
+
+MIN_LIMIT = 100
+"""A lower limit would refuse ordinary values, and leave of a cut error its mark alone."""
 
 _MAX_SHOWN = 200
 _MAX_INT32 = 2**31 - 1
@@ -90,7 +104,7 @@ def encode_json(value: object, what: str) -> str:
     if (
         "\\u0000" in text
         or (not text.isascii() and _UNSTORABLE_TEXT.search(text))
-        or _is_suspicious(text)
+        or _is_suspicious(value, text)
     ):
         problem = _problem(value, what)
         if problem is not None:
@@ -102,19 +116,25 @@ def decode_json(text: str, what: str) -> Any:
     """Return the value that JSON `text` stands for.
 
     Raises:
-        NotStorable: Python cannot read it: nested too deep, or a number of too many digits.
+        NotStorable: it is no JSON, nested deeper than MAX_DEPTH, or has a number of too many
+            digits; what another program wrote may be.
     """
     try:
         # json.loads looks for white space with two regular expressions; a store's text has none.
         value, end = _scan(text, 0)
-        if end == len(text):
-            return value
     except (StopIteration, ValueError, RecursionError):
-        pass  # What is wrong with it, json.loads says well.
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise NotStorable(f"the {what} cannot be read as JSON: {exc}") from exc
+        value, end = None, -1  # What is wrong with it, json.loads says well.
+    if end != len(text):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise NotStorable(f"the {what} cannot be read as JSON: {exc}") from exc
+    # Newer Pythons read deeper than they write.
+    if len(text) > MAX_DEPTH and _is_deep(value, text):
+        raise NotStorable(
+            f"the {what} cannot be read as JSON: it is nested deeper than {MAX_DEPTH} levels"
+        )
+    return value
 
 
 def canonical_json(text: str, what: str) -> str:
@@ -127,14 +147,41 @@ def canonical_json(text: str, what: str) -> str:
         NotStorable: it is not JSON, or `jsonb` refuses it.
     """
     try:
-        value = json.loads(text, parse_float=_canonical_number, parse_constant=_refuse_constant)
-        value = _ordered(value)
+        value = json.loads(
+            text,
+            object_pairs_hook=_ordered,
+            parse_float=_canonical_number,
+            parse_constant=_refuse_constant,
+        )
     except (ValueError, RecursionError) as exc:
         raise NotStorable(f"the {what} is not JSON that can be stored: {exc}") from exc
     return encode_json(value, what)
 
 
-def clean_text(text: str, limit: int = MAX_ERROR_CHARS) -> str:
+def check_size(text: str, what: str, limit: int, setting: str) -> None:
+    """Refuse JSON `text` of more than `limit` bytes of UTF-8.
+
+    Args:
+        text: what `encode_json` gave.
+        what: how an error names it, such as `payload`.
+        limit: the most bytes.
+        setting: the argument that sets the limit.
+
+    Raises:
+        NotStorable: it is larger; the message says how large.
+    """
+    # To count the bytes is to write them all: only where four for each character are too many.
+    if 4 * len(text) <= limit:
+        return
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limit:
+        raise NotStorable(
+            f"the {what} takes {size:,} bytes as JSON, more than {setting}={limit:,}: keep the "
+            "data elsewhere and pass on where they are, or raise the limit"
+        )
+
+
+def clean_text(text: str, limit: int = DEFAULT_ERROR_CHARS) -> str:
     """Return `text` without what PostgreSQL cannot hold, cut to `limit` characters and marked."""
     if len(text) > limit:
         mark = f" … [cut: {len(text):,} characters in all]"
@@ -215,17 +262,37 @@ def check_text(value: str, what: str) -> str:
     return value
 
 
-def check_int(value: object, what: str, *, at_least: int = -_MAX_INT32 - 1) -> int:
+def check_int(
+    value: object, what: str, *, at_least: int = -_MAX_INT32 - 1, at_most: int = _MAX_INT32
+) -> int:
     """Return `value` if it is a whole number that a 32-bit column holds.
 
     Raises:
-        UsageError: it is not, or lies below `at_least`.
+        UsageError: it is not, or lies below `at_least` or above `at_most`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= _MAX_INT32:
+    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
         raise UsageError(
-            f"{what}={shown(value)} must be a whole number from {at_least:,} to {_MAX_INT32:,}"
+            f"{what}={shown(value)} must be a whole number from {at_least:,} to {at_most:,}"
         )
     return value
+
+
+def check_max_bytes(value: object, what: str) -> int:
+    """Return `value` if it can be the limit of a payload or a result.
+
+    Raises:
+        UsageError: it is no whole number, too small to be of use, or more than `jsonb` holds.
+    """
+    return check_int(value, what, at_least=MIN_LIMIT, at_most=MAX_JSON_BYTES)
+
+
+def check_max_chars(value: object, what: str) -> int:
+    """Return `value` if it can be the limit of an error's text.
+
+    Raises:
+        UsageError: it is no whole number, too small to be of use, or more than can be sent.
+    """
+    return check_int(value, what, at_least=MIN_LIMIT, at_most=MAX_ERROR_CHARS)
 
 
 def check_duration(value: object, what: str, *, allow_zero: bool = False) -> timedelta:
@@ -326,12 +393,29 @@ def _problem_of_leaf(value: object, path: str) -> str | None:
     return None
 
 
-def _is_suspicious(text: str) -> bool:
+def _is_suspicious(value: object, text: str) -> bool:
     """Say whether depth or digits may exceed the limits, so that a full look is worth its time."""
     return len(text) > MAX_DEPTH and (
-        text.count("[") + text.count("{") > MAX_DEPTH
-        or (len(text) > MAX_DIGITS and _LONG_NUMBER.search(text) is not None)
+        _is_deep(value, text) or (len(text) > MAX_DIGITS and _LONG_NUMBER.search(text) is not None)
     )
+
+
+def _is_deep(value: object, text: str) -> bool:
+    """Say whether a value, which is `text` as JSON, is nested deeper than MAX_DEPTH."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    # Level by level and without paths, in a hundredth of the time of a full look.
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, (dict, list, tuple))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _canonical_number(digits: str) -> int | float:
@@ -351,10 +435,6 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _ordered(value: Any) -> Any:
-    if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: (len(key.encode()), key.encode()))
-        return {key: _ordered(value[key]) for key in keys}
-    if isinstance(value, list):
-        return [_ordered(item) for item in value]
-    return value
+def _ordered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)  # Of equal keys the last counts.
+    return {key: found[key] for key in sorted(found, key=lambda key: (len(key.encode()), key))}

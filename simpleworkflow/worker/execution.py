@@ -15,7 +15,12 @@ from simpleworkflow.core.decide import decide, outcome_of
 from simpleworkflow.core.errors import NotStorable, UsageError
 from simpleworkflow.core.records import Claim, Failed, Outcome, Settlement, Succeeded
 from simpleworkflow.core.retry import RetryPolicy
-from simpleworkflow.core.storable import encode_json
+from simpleworkflow.core.storable import (
+    DEFAULT_ERROR_CHARS,
+    DEFAULT_JSON_BYTES,
+    check_size,
+    encode_json,
+)
 from simpleworkflow.executor import Registration
 from simpleworkflow.run import Lease, WorkflowRun
 from simpleworkflow.worker.report import logger
@@ -25,7 +30,11 @@ Executed = tuple[Outcome, BaseException | None]
 
 
 def execute(
-    registration: Registration, claim: Claim, lease: Lease, timeout: float | None = None
+    registration: Registration,
+    claim: Claim,
+    lease: Lease,
+    timeout: float | None = None,
+    max_result_bytes: int = DEFAULT_JSON_BYTES,
 ) -> Executed | Awaitable[Executed]:
     """Call the executor of a claimed run; return what came of it.
 
@@ -37,6 +46,8 @@ def execute(
         claim: the run.
         lease: what answers the run's heartbeats.
         timeout: seconds after which a coroutine is cancelled; None is no limit.
+        max_result_bytes: a larger result fails the run for good: the work is done, and another
+            attempt would do it again.
     """
     try:
         run = WorkflowRun(claim, lease)
@@ -47,10 +58,14 @@ def execute(
     except BaseException as exc:
         # SystemExit and the like included: an executor never ends the worker.
         return _outcome_of(exc), exc
-    return _awaited(result, timeout) if hasattr(result, "__await__") else _returned(result)
+    if hasattr(result, "__await__"):
+        return _awaited(result, timeout, max_result_bytes)
+    return _returned(result, max_result_bytes)
 
 
-async def _awaited(awaitable: Awaitable[object], timeout: float | None) -> Executed:
+async def _awaited(
+    awaitable: Awaitable[object], timeout: float | None, max_result_bytes: int
+) -> Executed:
     try:
         if timeout is None:
             result = await awaitable
@@ -60,12 +75,14 @@ async def _awaited(awaitable: Awaitable[object], timeout: float | None) -> Execu
             result = await asyncio.wait_for(awaitable, timeout)
     except BaseException as exc:
         return _outcome_of(exc), exc
-    return _returned(result)
+    return _returned(result, max_result_bytes)
 
 
-def _returned(result: object) -> Executed:
+def _returned(result: object, max_bytes: int) -> Executed:
     try:
-        return Succeeded(encode_json(result, "result")), None
+        result_json = encode_json(result, "result")
+        check_size(result_json, "result", max_bytes, "max_result_bytes")
+        return Succeeded(result_json), None
     except BaseException as exc:
         return Failed(_described(exc), is_permanent=True), exc
 
@@ -76,19 +93,20 @@ def settlement_of(
     policy: RetryPolicy,
     rng: Random,
     ran: timedelta | None = None,
+    max_error_chars: int = DEFAULT_ERROR_CHARS,
 ) -> Settlement:
     """Return what to write for an outcome; a policy that fails is logged, and the default serves.
 
     The arguments are those of `core.decide`.
     """
     try:
-        return decide(claim, outcome, policy, rng, ran)
+        return decide(claim, outcome, policy, rng, ran, max_error_chars)
     except UsageError:
         logger.exception("the retry policy of %s failed, the default serves", claim.type)
     except BaseException:
         # SystemExit included: the curve is the user's code, as the executor is.
         logger.exception("the retry curve of %s raised, the default serves", claim.type)
-    return decide(claim, outcome, RetryPolicy(), rng, ran)
+    return decide(claim, outcome, RetryPolicy(), rng, ran, max_error_chars)
 
 
 def _outcome_of(error: BaseException) -> Failed:

@@ -58,6 +58,8 @@ class Runner:
         registry: finds the executor of a type.
         retry_policy: for executors without one of their own.
         execution_timeout: seconds an executor may take; None is no limit.
+        max_result_bytes: how large a result may be.
+        max_error_chars: to how many characters an error is cut.
         pacing: what is known of execution times; replaced from time to time.
         report: who is told of starts.
         on_change: called when a slot is free and little is waiting.
@@ -69,6 +71,8 @@ class Runner:
         registry: ExecutorRegistry,
         retry_policy: RetryPolicy,
         execution_timeout: float | None,
+        max_result_bytes: int,
+        max_error_chars: int,
         pacing: Pacing,
         report: Report,
         on_change: Callable[[], None],
@@ -78,6 +82,8 @@ class Runner:
         self._registry = registry
         self._retry_policy = retry_policy
         self._execution_timeout = execution_timeout
+        self._max_result_bytes = max_result_bytes
+        self._max_error_chars = max_error_chars
         self._report = report
         self._on_change = on_change
         self._coroutines = CoroutineThread()
@@ -287,7 +293,9 @@ class Runner:
             self._heartbeat.watch(held, time.monotonic() + self._execution_timeout)
         if self._report.is_heard:
             self._report.tell(RunStarted(claim))
-        executed = execute(registration, claim, held, self._execution_timeout)
+        executed = execute(
+            registration, claim, held, self._execution_timeout, self._max_result_bytes
+        )
         if isinstance(executed, tuple):
             self._end(slot, registration, executed)
             return False
@@ -328,7 +336,12 @@ class Runner:
         if not held.decide_once():
             return
         settlement = settlement_of(
-            held.claim, outcome, policy or self._retry_policy, self._rng, ran
+            held.claim,
+            outcome,
+            policy or self._retry_policy,
+            self._rng,
+            ran,
+            self._max_error_chars,
         )
         self._settler.put(held, settlement, error)
 

@@ -62,6 +62,8 @@ class Session:
             registry=registry,
             retry_policy=settings.retry_policy,
             execution_timeout=settings.execution_timeout,
+            max_result_bytes=settings.max_result_bytes,
+            max_error_chars=settings.max_error_chars,
             pacing=Pacing(settings.concurrency, settings.lease),
             report=report,
             on_change=self._changed.ring,
@@ -74,7 +76,9 @@ class Session:
             report,
             self._runner.out_of_time,
         )
-        self._settler = Settler(store, self._held, report, self._changed.ring)
+        self._settler = Settler(
+            store, self._held, settings.max_error_chars, report, self._changed.ring
+        )
         self._runner.connect(self._heartbeat, self._settler)
 
     def stop(self) -> None:
@@ -179,7 +183,13 @@ class Session:
         )
         for one, held in zip(rescued, self._hold([one.claim for one in rescued], now), strict=True):
             held.decide_once()
-            settlement = decide(one.claim, Crashed(one.lost_by), settings.retry_policy, self._rng)
+            settlement = decide(
+                one.claim,
+                Crashed(one.lost_by),
+                settings.retry_policy,
+                self._rng,
+                max_error_chars=settings.max_error_chars,
+            )
             logger.warning("%s", settlement.error, extra=fields(one.claim))
             self._settler.put(held, settlement)
             self._report.tell(RunRescued(one.claim, one.lost_by))

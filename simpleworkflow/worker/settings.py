@@ -27,3 +27,5 @@ class Settings:
     execution_timeout: float | None
     shutdown_timeout: float
     wakeups: bool
+    max_result_bytes: int
+    max_error_chars: int

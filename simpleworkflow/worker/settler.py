@@ -34,16 +34,23 @@ class Settler(threading.Thread):
     Args:
         store: where outcomes are written.
         held: runs are dropped from here once the store has answered.
+        max_error_chars: to how many characters an error is cut.
         report: who is told of settlements.
         on_settled: called after each group.
     """
 
     def __init__(
-        self, store: Store, held: HeldRuns, report: Report, on_settled: Callable[[], None]
+        self,
+        store: Store,
+        held: HeldRuns,
+        max_error_chars: int,
+        report: Report,
+        on_settled: Callable[[], None],
     ) -> None:
         super().__init__(name="simpleworkflow-settler", daemon=True)
         self._store = store
         self._held = held
+        self._max_error_chars = max_error_chars
         self._report = report
         self._on_settled = on_settled
         self._finished: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
@@ -119,7 +126,9 @@ class Settler(threading.Thread):
         if answer.verdict is Verdict.UNSTORABLE and settlement.result_json is not None:
             failure = Failed(f"the result cannot be stored: {answer.reason}", is_permanent=True)
             logger.error("run %s failed: %s", claim.run_id, failure.error, extra=fields(claim))
-            instead = decide(claim, failure, RetryPolicy(), self._rng, settlement.ran)
+            instead = decide(
+                claim, failure, RetryPolicy(), self._rng, settlement.ran, self._max_error_chars
+            )
             return held, instead, error
         if answer.verdict is not Verdict.APPLIED:
             # A cancel is what somebody wanted; anything else is worth a look.

@@ -134,6 +134,18 @@ def test_errors_are_made_storable(dirty: str) -> None:
         assert error.encode()
 
 
+def test_errors_are_cut_to_their_limit() -> None:
+    """To 16,384 characters where none is set; what is cut says so."""
+    for outcome in (Failed("x" * 99_999), Crashed("x" * 99_999)):
+        for limit, settlement in (
+            (16_384, decide(a_claim(), outcome, POLICY, Random(1))),
+            (100, decide(a_claim(), outcome, POLICY, Random(1), max_error_chars=100)),
+        ):
+            assert settlement.error is not None
+            assert len(settlement.error) == limit
+            assert "… [cut: " in settlement.error
+
+
 def test_a_raised_exception_becomes_the_outcome_it_stands_for() -> None:
     """Two exceptions mean something to the library, all others are failures."""
     told = "Traceback …"

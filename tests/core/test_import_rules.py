@@ -54,11 +54,11 @@ ROOMS = [
     Room("executor", may=("core", "run"), libraries=("attrs",)),
     Room("worker*", may=("core", "run", "executor", "worker"), libraries=("attrs",)),
     Room("client", may=("core", "backends.registry"), libraries=("attrs",)),
+    Room("environment", may=("core",), when_used=("dotenv",)),
     Room(
         "poller",
-        may=("core", "backends.registry", "run", "executor", "worker"),
+        may=("core", "backends.registry", "environment", "run", "executor", "worker"),
         libraries=("attrs",),
-        when_used=("dotenv",),
     ),
     Room(
         "observers*",
@@ -92,7 +92,7 @@ ROOMS = [
     # The public names only: whoever writes a program on this library can write these too.
     Room(
         "cli*",
-        may=("__all__", "cli", "embedded"),
+        may=("__all__", "cli", "embedded", "environment"),
         libraries=("attrs", "click", "rich"),
     ),
     Room("__main__", may=("cli",)),

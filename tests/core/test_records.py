@@ -104,6 +104,19 @@ def test_values_that_json_cannot_hold_are_refused_with_their_path(name: str) -> 
         a_new_run(**{name: {"a": float("nan")}})
 
 
+def test_a_payload_and_its_headers_have_one_limit() -> None:
+    """Counted together, in bytes of JSON."""
+    fitting = a_new_run(payload="x" * 98, max_payload_bytes=100)
+    both = a_new_run(payload="x" * 88, headers={"a": "é"}, max_payload_bytes=100)
+
+    assert len(fitting.payload_json) == 100
+    assert len((both.payload_json + str(both.headers_json)).encode()) == 100
+    with pytest.raises(NotStorable, match=r"the payload takes 101 bytes.*max_payload_bytes=100"):
+        a_new_run(payload="x" * 99, max_payload_bytes=100)
+    with pytest.raises(NotStorable, match=r"the payload with its headers takes 101 bytes"):
+        a_new_run(payload="x" * 89, headers={"a": "é"}, max_payload_bytes=100)
+
+
 def test_a_run_reads_its_json() -> None:
     """What is missing reads as nothing."""
     bare = a_run()

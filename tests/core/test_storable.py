@@ -51,6 +51,13 @@ def test_white_space_around_json_is_read_over() -> None:
     assert storable.decode_json("1 ", "payload") == 1
 
 
+def test_the_deepest_json_is_read() -> None:
+    """What may be submitted, an executor gets."""
+    deepest = [[]] * 300 + nested(500)
+
+    assert storable.decode_json(json.dumps(deepest), "payload") == deepest
+
+
 @given(json_values)
 @QUICK
 def test_the_canonical_form_means_the_same_and_is_final(value: Any) -> None:
@@ -83,6 +90,13 @@ def test_the_canonical_form_means_the_same_and_is_final(value: Any) -> None:
 def test_the_canonical_form_is_that_of_jsonb(text: str, canonical: str) -> None:
     """Keys by length then bytes, the last of equal keys, numbers without exponent."""
     assert storable.canonical_json(text, "payload") == canonical
+
+
+def test_the_deepest_value_has_a_canonical_form() -> None:
+    """What a producer may submit, a store in memory can hold."""
+    deepest = [{"a": nested(498)}]
+
+    assert json.loads(storable.canonical_json(json.dumps(deepest), "payload")) == deepest
 
 
 @pytest.mark.parametrize(
@@ -127,7 +141,8 @@ def test_text_that_jsonb_refuses_has_no_canonical_form(text: str) -> None:
         ({Unspeakable(): 1}, "a Unspeakable that cannot be shown"),
         (10**4300, "more than 4,300 digits"),
         ([-(10**5000)], r"payload\[0\] is a number"),
-        (nested(502), "nested deeper than 500"),
+        (nested(501), "nested deeper than 500"),
+        ({"a": [[]] * 300 + [{"b": (nested(498),)}]}, "nested deeper than 500"),
         (nested(100_000), "nested deeper than 500"),
         ([{1}, 1.5, True, None, "fine", 7], r"payload\[0\] is a set"),
         (A_RING, "nested deeper than 500"),
@@ -145,6 +160,7 @@ def test_a_value_that_json_cannot_hold_is_found(value: Any, where: str) -> None:
     [
         nested(500),
         [[]] * 600,
+        ["[" * 600, 1, {"a": [nested(497)] * 3}],
         10**4299,
         "9" * 5000,
         "\\u0000 as six letters",
@@ -160,11 +176,44 @@ def test_a_value_that_only_looks_odd_is_taken(value: Any) -> None:
     assert json.loads(storable.encode_json(value, "payload")) is not None
 
 
-@pytest.mark.parametrize("text", ["{", "9" * 4301, "[" * 100_000], ids=lambda text: text[:5])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "9" * 4301, "[" * 100_000, "[" * 501 + "]" * 501, " [" * 501 + "]" * 501],
+    ids=lambda text: f"{text[:3]}{len(text)}",
+)
 def test_json_of_other_programs_that_python_cannot_read_is_refused(text: str) -> None:
     """By the name of what it was."""
     with pytest.raises(NotStorable, match="headers"):
         storable.decode_json(text, "headers")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("x" * 100, 100), ("é" * 50, 100), ("é" * 40 + "xx", 82), ("\U0010ffff" * 25, 100)],
+    ids=ascii,
+)
+def test_a_size_is_counted_in_bytes(text: str, size: int) -> None:
+    """Of UTF-8: what a limit allows is taken to the last byte, and not one more."""
+    storable.check_size(text, "payload", size, "max_payload_bytes")
+    with pytest.raises(
+        NotStorable, match=rf"the payload takes {size} bytes.*max_payload_bytes={size - 1}: keep"
+    ):
+        storable.check_size(text, "payload", size - 1, "max_payload_bytes")
+
+
+@pytest.mark.parametrize(
+    ("check", "most"),
+    [
+        (storable.check_max_bytes, 268_435_455),
+        (storable.check_max_chars, 67_108_863),
+    ],
+)
+def test_a_limit_is_of_use_and_can_be_kept(check: Callable[[object, str], int], most: int) -> None:
+    """From a hundred to what the database takes."""
+    assert [check(value, "limit") for value in (100, most)] == [100, most]
+    for bad in (99, 0, -1, most + 1, 1e6, "1000", None, True):
+        with pytest.raises(UsageError, match=r"limit=.* must be a whole number from 100 to"):
+            check(bad, "limit")
 
 
 @given(st.text(st.characters(), max_size=60), st.integers(45, 60))

@@ -167,6 +167,11 @@ def test_a_pattern_that_is_none(pattern):
         ({"concurrency": 0}, ["concurrency=0", "from 1"]),
         ({"concurrency": 1.5}, ["concurrency=1.5", "whole number"]),
         ({"concurrency": True}, ["concurrency=True"]),
+        ({"max_result_bytes": 99}, ["max_result_bytes=99", "from 100 to 268,435,455"]),
+        ({"max_result_bytes": 2**28}, ["max_result_bytes=268435456", "268,435,455"]),
+        ({"max_result_bytes": "1 MB"}, ["max_result_bytes='1 MB'", "whole number"]),
+        ({"max_error_chars": 0}, ["max_error_chars=0", "from 100 to 67,108,863"]),
+        ({"max_error_chars": None}, ["max_error_chars=None", "whole number"]),
         ({"retry_policy": 3}, ["retry_policy=3", "RetryPolicy()"]),
         ({"observers": [3]}, ["observer 3", "callable"]),
         ({"metrics": "yes"}, ["observer 'yes'", "callable"]),
@@ -179,6 +184,13 @@ def test_a_setting_that_cannot_work(options, words):
         IntentPoller("memory://", **options)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [99, -1, 2**28, 1e6, "1 MB", None, True])
+def test_a_limit_of_payloads_that_cannot_be_kept(value):
+    """The error names the argument, its value, and from where to where it goes."""
+    with pytest.raises(UsageError, match=r"max_payload_bytes=.* from 100 to 268,435,455"):
+        Client("memory://", max_payload_bytes=value)
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), "1", -timedelta(seconds=1), 10**400])
@@ -216,6 +228,8 @@ BAD_RUNS = [
     ({"payload": {(1, 2): 3}}, ["key (1, 2)", "tuple"]),
     ({"payload": deep}, ["nested deeper than 500"]),
     ({"payload": b"x"}, ["payload is a bytes"]),
+    ({"payload": "x" * 999}, ["payload takes 1,001 bytes", "max_payload_bytes=1,000"]),
+    ({"headers": {"a": "é" * 496}}, ["payload with its headers takes 1,002", "1,000", "keep"]),
     ({"headers": [1]}, ["headers=[1]", "mapping"]),
     ({"headers": {"a": {1}}}, ["headers['a'] is a set"]),
     ({"priority": 2**31}, ["priority", "2,147,483,647"]),
@@ -234,7 +248,7 @@ BAD_RUNS = [
 def test_a_run_that_cannot_be_stored(change, words):
     """submit says where in it and why; submit_many says which, and creates none of the others."""
     good = {"type": "t.v1", "payload": {}}
-    with Client("memory://bad-input") as client:
+    with Client("memory://bad-input", max_payload_bytes=1_000) as client:
         run = good | change
         with pytest.raises(UsageError) as caught:
             client.submit(run.pop("type"), run.pop("payload"), **run)
@@ -249,7 +263,18 @@ def test_a_run_that_cannot_be_stored(change, words):
     assert poller.drain() == 0
 
 
-@pytest.mark.parametrize("run", [None, "t.v1", 3, {}, {"type": "t"}, {"kind": "t", "payload": 1}])
+@pytest.mark.parametrize(
+    "run",
+    [
+        None,
+        "t.v1",
+        3,
+        {},
+        {"type": "t"},
+        {"kind": "t", "payload": 1},
+        {"type": "t", "payload": 1, "max_payload_bytes": 100},
+    ],
+)
 def test_submit_many_of_something_else(run):
     """What is no mapping of submit's arguments is named by its place."""
     with Client("memory://") as client, pytest.raises(UsageError, match="run 0 of submit_many"):

@@ -188,6 +188,17 @@ def test_a_result_that_cannot_be_stored_fails_the_run(result):
     assert "result" in ran.last_error
 
 
+def test_the_limits_of_a_worker_hold():
+    """Those that it has where none are set."""
+    too_large = run_executor(lambda run: "x" * 2**26)
+    told_at_length = run_executor(raising(ValueError("x" * 10_000_000)))
+
+    assert too_large.status is Status.FAILED
+    assert "max_result_bytes=67,108,864" in too_large.last_error
+    assert told_at_length.status is Status.PENDING
+    assert len(told_at_length.last_error) == 16_384
+
+
 @pytest.mark.parametrize(
     "error",
     [SystemExit(3), GeneratorExit(), Unprintable(), AssertionError("x")],

@@ -65,6 +65,8 @@ def options(url: str) -> IntentPoller:
         auto_heartbeat=False,
         execution_timeout=timedelta(minutes=5),
         shutdown_timeout=10,
+        max_result_bytes=1_000_000,
+        max_error_chars=1_000,
         observers=[],
         auto_migrate=True,
     )
@@ -72,7 +74,7 @@ def options(url: str) -> IntentPoller:
 
 def producer(url: str) -> None:
     """What a client answers."""
-    with Client(url) as client:
+    with Client(url, auto_migrate=False, max_payload_bytes=1_000_000) as client:
         submitted = client.submit("notify.email.v1", {"to": "a@example.org"}, delay=1.5)
         assert_type(submitted, Submitted)
         assert_type(submitted.created, bool)

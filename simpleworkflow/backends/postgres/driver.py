@@ -180,7 +180,12 @@ documentation, appendix A."""
 _CONFLICT = ("40001", "40P01")
 _NO_TABLES = ("42P01", "42703", "3F000")
 _NO_RIGHT = "42501"
-_REFUSED_DATA = ("22", "54")
+_REFUSED_DATA = ("22", "23", "54")
+"""Bad data, a constraint that somebody added, a limit of the server."""
+
+_TOO_LARGE = "invalid memory alloc request size"
+"""Said, in every language and as an internal error, of JSON with too many values: 17 million
+numbers take 34 MB as text, and more than 1 GB while they are read."""
 
 
 def translate(sqlstate: str | None, message: str, address: Address) -> StoreError:
@@ -207,7 +212,7 @@ def translate(sqlstate: str | None, message: str, address: Address) -> StoreErro
             "`simpleworkflow grants` prints what producers, workers and operators need, and "
             "`simpleworkflow migrate` needs the owner of the tables"
         )
-    if sqlstate.startswith(_REFUSED_DATA):
+    if sqlstate.startswith(_REFUSED_DATA) or _TOO_LARGE in words:
         return DataRefused(f"the database cannot hold a value: {words}")
     return StoreError(f"the database {address} refused a statement [{sqlstate}]: {words}")
 

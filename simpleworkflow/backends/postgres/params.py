@@ -15,6 +15,10 @@ from simpleworkflow.core.storable import clean_text
 NOTE_CHARS = 1_000
 """How much of an error goes into the history; the run's last_error has more."""
 
+MAX_STATEMENT_CHARS = 2**27
+"""Most characters sent with one statement for several runs: in UTF-8 half of what the server takes,
+which is 1 GB. It hangs up on more."""
+
 Params = dict[str, object]
 
 
@@ -154,6 +158,12 @@ def _of_settlements(settlements: Sequence[Settlement]) -> Params:
         "tried": _plain([claim.attempt for claim in claims]),
         "rans": _durations([s.ran for s in settlements]),
     }
+
+
+def are_too_large(given: Params) -> bool:
+    """Say whether these parameters are more than one statement for several runs should carry."""
+    chars = sum(len(value) for value in given.values() if isinstance(value, str))
+    return chars > MAX_STATEMENT_CHARS
 
 
 def of_cancel(run_ids: Sequence[str]) -> Params:

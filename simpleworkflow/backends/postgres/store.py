@@ -331,10 +331,13 @@ class PostgresStore:
 
     def _write(self, group: Sequence[Settlement]) -> set[int] | None:
         """Write these outcomes; return the places, from 1, of those written, None for all."""
-        name, given = "settle:asked_settlements", params.of_settle
         if params.are_successes(group):
-            name, given = "settle:asked_successes", params.of_successes
-        written = self._fetch(name, given(group))[0][0]
+            name, given = "settle:asked_successes", params.of_successes(group)
+        else:
+            name, given = "settle:asked_settlements", params.of_settle(group)
+        if len(group) > 1 and params.are_too_large(given):
+            raise DataRefused(f"{len(group)} outcomes are too large for one statement")
+        written = self._fetch(name, given)[0][0]
         return None if written is None else set(written)
 
     def _create(self, runs: Sequence[NewRun], channel: str | None) -> set[str] | None:

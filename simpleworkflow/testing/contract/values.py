@@ -13,7 +13,7 @@ import pytest
 
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.records import new_run
-from simpleworkflow.core.storable import MAX_ERROR_CHARS, MAX_KEY_BYTES, MAX_TYPE_BYTES
+from simpleworkflow.core.storable import DEFAULT_ERROR_CHARS, MAX_KEY_BYTES, MAX_TYPE_BYTES
 from simpleworkflow.core.store import Store
 from simpleworkflow.testing.clock import FakeClock
 from simpleworkflow.testing.contract.examination import (
@@ -125,7 +125,7 @@ class ValueLaws(Examination):
         """A type, a key and an error at their limits, in characters that take the most room."""
         type_ = "\U0001f600" * (MAX_TYPE_BYTES // 4)
         key = "\U0001f600" * (MAX_KEY_BYTES // 4)
-        error = "\U0001f600" * MAX_ERROR_CHARS
+        error = "\U0001f600" * DEFAULT_ERROR_CHARS
 
         run_id = submit(store, type_, idempotency_key=key)
         settle_one(store, failed(claim_one(store), error))
