@@ -19,11 +19,11 @@ from benchmarks.chart import draw
 from benchmarks.harness import LONG, SMOKE, Bench, Sizes
 from benchmarks.installing import installed_peers
 from benchmarks.records import BenchmarkError, Results, Setting, load_all
-from benchmarks.report import new_console, print_goals, print_results, write_document
+from benchmarks.report import new_console, print_goals, print_results, write_documents
 from benchmarks.server import Server, running
 from benchmarks.systems import FLOOR, OURS, ROOT
 
-MEASURES = ("drain", "latency", "submit", "contention", "bloat", "frugal", "claim")
+MEASURES = ("drain", "latency", "submit", "contention", "bloat", "frugal", "claim", "faults")
 WITH_PEERS = ("drain", "latency", "submit")
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -73,9 +73,9 @@ def main() -> None:
     help="Where the JSON is.",
 )
 def report(results: Path) -> None:
-    """Draw the chart and write docs/performance.md from what was measured."""
+    """Draw the chart and write what was measured into the documents."""
     everything = load_all(results)
-    write_document(everything, draw(everything, results))
+    write_documents(everything, draw(everything, results))
     print_goals(new_console(), [record for one in everything for record in one.records])
 
 

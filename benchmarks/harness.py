@@ -38,6 +38,10 @@ class Sizes:
         idle_polls: poll intervals during which an idle worker is watched.
         poll_interval: the seconds of one of them.
         memory_runs: runs during which the memory of a worker is watched.
+        struck: runs during which a fault strikes.
+        lease: the seconds after which others may take over what a dead worker had.
+        terminations: how often all connections are cut, a second apart.
+        patience: seconds that systems have after a fault to do what is left.
         is_thorough: whether settings are combined, or each has its turn once.
     """
 
@@ -55,6 +59,10 @@ class Sizes:
     idle_polls: int = 20
     poll_interval: float = 1.0
     memory_runs: int = 200_000
+    struck: int = 2_000
+    lease: float = 30.0
+    terminations: int = 5
+    patience: float = 75.0
     is_thorough: bool = True
 
     def changed(self, assignments: Sequence[str]) -> Sizes:
@@ -91,6 +99,9 @@ SMOKE = Sizes(
     idle_polls=3,
     poll_interval=0.3,
     memory_runs=1_000,
+    struck=100,
+    lease=1.0,
+    terminations=1,
     is_thorough=False,
 )
 
@@ -175,6 +186,8 @@ class Peer:
         concurrency: jobs at once, as they suit it best.
         keeps: what is left of a run afterwards.
         modes: what its program can do.
+        done: the query that counts what it calls done.
+        defaults: how it works when it is told nothing.
     """
 
     name: str
@@ -184,6 +197,8 @@ class Peer:
     concurrency: int = 50
     keeps: str = ""
     modes: frozenset[str] = frozenset()
+    done: str = ""
+    defaults: str = ""
 
     def found(self) -> System:
         """Return its system.

@@ -29,7 +29,7 @@ class Recipe:
         module: the program that measures it.
         packages: what pip installs, with the versions that the program was written for.
         python: the oldest Python it runs on.
-        share, concurrency, keeps, modes: as for Peer.
+        keeps, done, defaults, share, concurrency, modes: as for Peer.
     """
 
     name: str
@@ -37,6 +37,8 @@ class Recipe:
     packages: tuple[str, ...]
     python: tuple[int, int]
     keeps: str
+    done: str
+    defaults: str
     share: float = 1.0
     concurrency: int = 50
     modes: frozenset[str] = _ALL
@@ -49,6 +51,8 @@ RECIPES = (
         ("pgqueuer==1.6.*", "asyncpg", "uvloop"),
         (3, 11),
         "deletes the run, keeps a line in a log",
+        "select count(distinct job_id) from pgqueuer_log where status = 'successful'",
+        "any number at once, heartbeats 30 s",
         concurrency=100,
     ),
     Recipe(
@@ -57,6 +61,8 @@ RECIPES = (
         ("procrastinate==3.10.*", "psycopg[binary]"),
         (3, 11),
         "keeps the run",
+        "select count(*) from procrastinate_jobs where status = 'succeeded'",
+        "1 at once, nobody retries stalled runs",
         share=0.1,
     ),
     Recipe(
@@ -65,6 +71,8 @@ RECIPES = (
         ("oban==0.7.*", "psycopg[binary]", "uvloop"),
         (3, 12),
         "keeps the run",
+        "select count(*) from oban_jobs where state = 'completed'",
+        "10 at once, rescued after 300 s",
         share=0.5,
     ),
     Recipe(
@@ -73,6 +81,8 @@ RECIPES = (
         ("absurd-sdk==0.5.*", "absurdctl==0.5.*"),
         (3, 11),
         "keeps everything",
+        "select count(*) from absurd.t_default where state = 'completed'",
+        "1 at once, lease 30 s",
         share=0.1,
         modes=frozenset({"single"}),
     ),
@@ -111,6 +121,8 @@ def _peer(recipe: Recipe, python: Path | None, problem: str) -> Peer:
         recipe.concurrency,
         recipe.keeps,
         recipe.modes,
+        recipe.done,
+        recipe.defaults,
     )
 
 

@@ -13,7 +13,7 @@ from benchmarks.goals import GOALS
 from benchmarks.records import Record, Results
 from benchmarks.systems import ROOT
 
-DOCUMENT = ROOT / "docs" / "performance.md"
+DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "reliability.md")
 
 _PLACE = re.compile(
     r"(?P<begin><!-- figures: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of figures -->)", re.DOTALL
@@ -45,8 +45,8 @@ def print_goals(console: Console, records: Sequence[Record]) -> None:
         console.print(_table("goals", GOAL_COLUMNS, judged))
 
 
-def write_document(everything: Sequence[Results], chart: Path | None) -> None:
-    """Write all tables between the marks of docs/performance.md that bear their names."""
+def write_documents(everything: Sequence[Results], chart: Path | None) -> None:
+    """Write all tables between the marks of the documents that bear their names."""
     records = [record for results in everything for record in results.records]
     parts = {results.measure: _markdown(*table_of(results.records)) for results in everything}
     parts["goals"] = _markdown(GOAL_COLUMNS, goal_rows(records))
@@ -58,8 +58,9 @@ def write_document(everything: Sequence[Results], chart: Path | None) -> None:
         part = parts.get(place["name"], "Not measured yet.\n")
         return f"{place['begin']}{part}{place['end']}"
 
-    text = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(_PLACE.sub(fill, text), encoding="utf-8")
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        document.write_text(_PLACE.sub(fill, text), encoding="utf-8")
 
 
 def table_of(records: Sequence[Record]) -> tuple[Row, list[Row]]:

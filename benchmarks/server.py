@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from attrs import frozen
 
+from benchmarks.records import BenchmarkError
 from simpleworkflow.embedded import EmbeddedPostgres
 
 WANTED_VERSION = 15
@@ -67,12 +68,16 @@ class Server:
         url: a database of it, by a role that may create databases.
         log: the file it logs to, when that can be read.
         kind: what to call it.
+        postgres: what starts and stops it, when it is ours.
     """
 
-    def __init__(self, url: str, log: Path | None, kind: str) -> None:
+    def __init__(
+        self, url: str, log: Path | None, kind: str, postgres: EmbeddedPostgres | None = None
+    ) -> None:
         self.url = url
         self.log = log
         self.kind = kind
+        self._postgres = postgres
         with psycopg.connect(url, autocommit=True) as connection:
             self.version = str(connection.execute("show server_version").fetchone()[0])  # type: ignore[index]
 
@@ -80,15 +85,27 @@ class Server:
     def database(self) -> Iterator[Database]:
         """Give a new, empty database; dropped afterwards."""
         name = f"bench_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        database = Database(name, _with_database(self.url, name), self.url)
+        with database.beside() as connection:
             # What the measurement before left to write must not be written during this one.
             with suppress(psycopg.errors.InsufficientPrivilege):
                 connection.execute("checkpoint")
             connection.execute(f"create database {name}".encode())
-            try:
-                yield Database(name, _with_database(self.url, name), self.url)
-            finally:
+        try:
+            yield database
+        finally:
+            with database.beside() as connection:
                 connection.execute(f"drop database {name} with (force)".encode())
+
+    def restart(self) -> None:
+        """Restart it as after a crash; return when it answers.
+
+        Raises:
+            BenchmarkError: it is somebody else's.
+        """
+        if self._postgres is None:
+            raise BenchmarkError("a server of our own alone is restarted; leave --url out")
+        self._postgres.restart("immediate")
 
 
 @contextmanager
@@ -109,7 +126,7 @@ def running(url: str | None = None, *, embedded: bool = False) -> Iterator[Serve
         # A data folder of ours, for in a temporary one the embedded server would not sync.
         with EmbeddedPostgres(folder / "server", bin_dir=bin_dir) as postgres:
             kind = "system" if bin_dir else "embedded"
-            yield Server(postgres.url, folder / "server" / "log", kind)
+            yield Server(postgres.url, folder / "server" / "log", kind, postgres)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -83,6 +83,16 @@ class Program:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
     def say_go(self) -> None:
         """Let it begin, or stop when that is what it waits for."""
         assert self._process.stdin is not None
@@ -116,8 +126,7 @@ class Program:
         return message
 
     def _complaint(self, line: str) -> str:
-        self._process.kill()
-        self._process.wait()
+        self.kill()
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
         return (lines or [line.strip() or "it ended without an answer"])[-1]

@@ -52,6 +52,19 @@ select count(*) filter (
  where r.type = %s
 """
 
+_MISCOUNTED = """
+with settled as (
+    select workflow_id, count(*) as times
+      from workflow.workflow_event
+     where event_type = 'succeeded'
+     group by workflow_id
+)
+select count(*)
+  from workflow.workflow_run r
+  left join settled s on s.workflow_id = r.id
+ where coalesce(s.times, 0) <> (r.status = 'succeeded')::int
+"""
+
 
 @contextmanager
 def filled(
@@ -93,6 +106,17 @@ def check_complete(database: Database, runs: int) -> None:
         row = connection.execute(_UNFINISHED.encode(), [TYPE]).fetchone()
     if row != (runs, runs):
         raise BenchmarkError(f"of {runs} runs, (complete, there) are {row}")
+
+
+def check_settled_once(database: Database) -> None:
+    """Return if the history of every run that succeeded says so once, and no other history does.
+
+    Raises:
+        BenchmarkError: some do not.
+    """
+    miscounted = database.value(_MISCOUNTED)
+    if miscounted:
+        raise BenchmarkError(f"{miscounted} runs did not succeed as often as their history says")
 
 
 def _before(database: Database, runs: int, state: str | None) -> None:

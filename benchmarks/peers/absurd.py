@@ -9,7 +9,17 @@ import psycopg
 from absurd_sdk import Absurd
 from absurdctl import BUNDLED_SCHEMA_SQL
 
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+from benchmarks.programs.protocol import (
+    Task,
+    clock,
+    cpu,
+    main,
+    on_stop,
+    pauses,
+    tell,
+    wait_for_go,
+    wait_for_go_till_killed,
+)
 
 QUEUE = "default"
 LEASE = 120
@@ -71,6 +81,18 @@ def serve(task: Task) -> None:
     tell(starts=starts)
 
 
+def work(task: Task) -> None:
+    """Work on tasks that take a while, until killed."""
+    absurd = _absurd(task)
+
+    @absurd.register_task("noop")
+    def pause(params: Any, context: Any) -> None:
+        time.sleep(task["takes"])
+
+    wait_for_go_till_killed()
+    absurd.start_worker(claim_timeout=int(task["lease"]))
+
+
 def timed(task: Task) -> None:
     """Submit one task after the other to an idle worker, and note when."""
     times: dict[int, float] = {}
@@ -98,6 +120,7 @@ MODES = {
     "fill": fill,
     "drain": drain,
     "serve": serve,
+    "work": work,
     "timed": timed,
     "single": single,
 }

@@ -13,7 +13,16 @@ from oban import Oban, worker
 from oban.schema import install as install_schema
 
 from benchmarks.peers.submitting import BATCH, submit_all, submit_quickly, submit_slowly
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, tell, wait_for_go
+from benchmarks.programs.protocol import (
+    Task,
+    clock,
+    cpu,
+    main,
+    on_stop,
+    tell,
+    wait_for_go,
+    wait_for_go_till_killed,
+)
 
 
 class _Seen:
@@ -23,6 +32,7 @@ class _Seen:
         self.starts: dict[int, float] = {}
         self.wanted = -1
         self.every = asyncio.Event()
+        self.takes = 0.0
 
 
 SEEN = _Seen()
@@ -30,13 +40,15 @@ SEEN = _Seen()
 
 @worker(queue="default")
 class Noop:
-    """Notes when it starts."""
+    """Notes when it starts, and takes a while where it is told to."""
 
     async def process(self, job: Any) -> None:
         """Note it."""
         SEEN.starts[job.args["i"]] = clock()
         if len(SEEN.starts) == SEEN.wanted:
             SEEN.every.set()
+        if SEEN.takes:
+            await asyncio.sleep(SEEN.takes)
 
 
 @asynccontextmanager
@@ -99,6 +111,18 @@ def serve(task: Task) -> None:
     tell(starts=SEEN.starts)
 
 
+def work(task: Task) -> None:
+    """Work on jobs that take a while, until killed."""
+    SEEN.takes = task["takes"]
+
+    async def serve_all() -> None:
+        async with _oban(task, queues={"default": 10}):
+            await asyncio.Event().wait()
+
+    wait_for_go_till_killed()
+    uvloop.run(serve_all())
+
+
 def timed(task: Task) -> None:
     """Submit one job after the other to an idle worker, and note when."""
 
@@ -122,6 +146,7 @@ MODES = {
     "fill": fill,
     "drain": drain,
     "serve": serve,
+    "work": work,
     "timed": timed,
     "single": lambda task: _submit(task, 1),
     "bulk": lambda task: _submit(task, BATCH),

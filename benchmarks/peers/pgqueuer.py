@@ -13,7 +13,16 @@ from pgqueuer import PgQueuer, Queries
 from pgqueuer.db import AsyncpgDriver
 
 from benchmarks.peers.submitting import BATCH, submit_all, submit_quickly, submit_slowly
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, tell, wait_for_go
+from benchmarks.programs.protocol import (
+    Task,
+    clock,
+    cpu,
+    main,
+    on_stop,
+    tell,
+    wait_for_go,
+    wait_for_go_till_killed,
+)
 
 NAME = "noop"
 
@@ -89,6 +98,22 @@ def serve(task: Task) -> None:
     tell(starts=starts)
 
 
+def work(task: Task) -> None:
+    """Work on jobs that take a while, until killed."""
+
+    async def serve_all() -> None:
+        pgq = PgQueuer(AsyncpgDriver(await asyncpg.connect(task["url"])))
+
+        @pgq.entrypoint(NAME)
+        async def pause(job: Any) -> None:
+            await asyncio.sleep(task["takes"])
+
+        await pgq.run()
+
+    wait_for_go_till_killed()
+    uvloop.run(serve_all())
+
+
 def timed(task: Task) -> None:
     """Submit one job after the other to an idle worker, and note when."""
 
@@ -110,6 +135,7 @@ MODES = {
     "fill": fill,
     "drain": drain,
     "serve": serve,
+    "work": work,
     "timed": timed,
     "single": lambda task: _submit(task, 1),
     "bulk": lambda task: _submit(task, BATCH),

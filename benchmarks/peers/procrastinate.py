@@ -9,7 +9,16 @@ from typing import Any
 import procrastinate
 
 from benchmarks.peers.submitting import BATCH, submit_all, submit_quickly, submit_slowly
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, tell, wait_for_go
+from benchmarks.programs.protocol import (
+    Task,
+    clock,
+    cpu,
+    main,
+    on_stop,
+    tell,
+    wait_for_go,
+    wait_for_go_till_killed,
+)
 
 
 def _app(task: Task) -> procrastinate.App:
@@ -92,6 +101,22 @@ def serve(task: Task) -> None:
     tell(starts=starts)
 
 
+def work(task: Task) -> None:
+    """Work on jobs that take a while, until killed."""
+
+    async def pause(i: int) -> None:
+        await asyncio.sleep(task["takes"])
+
+    async def serve_all() -> None:
+        app = _app(task)
+        app.task(name="noop")(pause)
+        async with app.open_async():
+            await app.run_worker_async()
+
+    wait_for_go_till_killed()
+    asyncio.run(serve_all())
+
+
 def timed(task: Task) -> None:
     """Submit one job after the other to an idle worker, and note when."""
 
@@ -119,6 +144,7 @@ MODES = {
     "fill": fill,
     "drain": drain,
     "serve": serve,
+    "work": work,
     "timed": timed,
     "single": lambda task: _submit(task, 1),
     "bulk": lambda task: _submit(task, BATCH),

@@ -5,7 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.programs.protocol import Task, clock, cpu, main, on_stop, pauses, tell, wait_for_go
+from benchmarks.programs.protocol import (
+    Task,
+    clock,
+    cpu,
+    main,
+    on_stop,
+    pauses,
+    tell,
+    wait_for_go,
+    wait_for_go_till_killed,
+)
 from simpleworkflow import Client, IntentPoller, WorkflowExecutor, WorkflowRun
 from simpleworkflow.core.store import Store
 
@@ -40,6 +50,7 @@ def _poller(task: Task, url_or_store: str | Store | None = None) -> IntentPoller
         url_or_store or task["url"],
         worker_id=task.get("worker_id", "worker"),
         poll_interval=task.get("poll_interval", 2),
+        lease_duration=task.get("lease", 30),
         concurrency=task.get("concurrency", 1),
         wakeups=task.get("wakeups", True),
     )
@@ -94,6 +105,18 @@ def serve(task: Task) -> None:
     tell(starts=starts)
 
 
+def work(task: Task) -> None:
+    """Work on runs that take a while, until killed."""
+    poller = _poller(task)
+
+    @poller.handler(TYPE)
+    def pause(run: WorkflowRun) -> None:
+        time.sleep(task["takes"])
+
+    wait_for_go_till_killed()
+    poller.start()
+
+
 def timed(task: Task) -> None:
     """Submit one run after the other to an idle worker, and note when."""
     times: dict[int, float] = {}
@@ -135,6 +158,7 @@ if __name__ == "__main__":
             "drain": drain,
             "drain_memory": drain_memory,
             "serve": serve,
+            "work": work,
             "timed": timed,
             "single": single,
             "bulk": bulk,

@@ -6,6 +6,7 @@ Peers load this in environments of their own, so it needs the standard library a
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -34,6 +35,18 @@ def wait_for_go() -> None:
     """Say that all is loaded, and wait until the parent wants it to begin."""
     tell(ready=True)
     sys.stdin.readline()
+
+
+def wait_for_go_till_killed() -> None:
+    """Wait for the word to begin; from then on end on the spot when the parent is gone."""
+    wait_for_go()
+
+    def listen() -> None:
+        # Unbuffered: a program that exits meanwhile would stumble over the lock of sys.stdin.
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
 
 
 def on_stop(stop: Callable[[], object]) -> None:

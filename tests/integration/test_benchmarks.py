@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from benchmarks import report
 from benchmarks.__main__ import MEASURES, main
 from benchmarks.goals import GOALS
 from benchmarks.harness import SMOKE, Bench, Contestant, Peer, Sizes
+from benchmarks.measures import faults
 from benchmarks.records import BenchmarkError, Record, Results, load_all
 from benchmarks.server import Server, running
+from benchmarks.workload import check_settled_once, filled
 
 OURS, FLOOR = "simpleworkflow", "SQL floor"
 
@@ -52,8 +55,8 @@ def test_what_was_measured_ends_up_in_the_document(bench_server, tmp_path, monke
     document.write_text(
         "Before.\n<!-- figures: latency -->\nold\n<!-- end of figures -->\nAfter.\n"
     )
-    monkeypatch.setattr(report, "DOCUMENT", document)
-    report.write_document([_measured("latency", bench_server, tmp_path / "results")], None)
+    monkeypatch.setattr(report, "DOCUMENTS", (document,))
+    report.write_documents([_measured("latency", bench_server, tmp_path / "results")], None)
     written = document.read_text()
     assert written.startswith("Before.\n<!-- figures: latency -->\n| system |")
     assert written.endswith("<!-- end of figures -->\nAfter.\n")
@@ -61,9 +64,9 @@ def test_what_was_measured_ends_up_in_the_document(bench_server, tmp_path, monke
     assert "| SQL floor |" in written
 
 
-def test_the_document_has_a_place_for_every_measurement():
-    """No measurement is left out of docs/performance.md."""
-    text = report.DOCUMENT.read_text()
+def test_the_documents_have_a_place_for_every_measurement():
+    """No measurement is left out of docs/performance.md and docs/reliability.md."""
+    text = "".join(document.read_text() for document in report.DOCUMENTS)
     for name in (*MEASURES, "goals", "circumstances"):
         assert f"<!-- figures: {name} -->" in text
 
@@ -94,6 +97,35 @@ def test_ratios_are_taken_round_by_round(bench_server):
     assert records[1].compared_with == "floor"
 
 
+def test_a_run_that_succeeded_twice_is_found(bench_server):
+    """A history must say as often as the run succeeded that it did: once or not at all."""
+    succeed = (
+        "insert into workflow.workflow_event (workflow_id, event_type)"
+        " select id, 'succeeded' from workflow.workflow_run"
+    )
+    with filled(Bench(bench_server, SMOKE), 2) as database:
+        check_settled_once(database)
+        database.run("update workflow.workflow_run set status = 'succeeded', result = 'null'")
+        with pytest.raises(BenchmarkError, match="2 runs"):
+            check_settled_once(database)
+        database.run(succeed)
+        check_settled_once(database)
+        database.run(succeed)
+        with pytest.raises(BenchmarkError, match="2 runs"):
+            check_settled_once(database)
+
+
+def test_nobody_waits_for_workers_that_have_exited():
+    """What no worker is left to do is not waited for, and counts as not done."""
+    assert faults._follow(lambda: 3, 10, [], math.inf) == (3, 0.0)
+
+
+def test_only_a_server_of_our_own_is_restarted(bench_server):
+    """A server that somebody named by its URL is left running, and the figure says why not."""
+    with pytest.raises(BenchmarkError, match="--url"):
+        Server(bench_server.url, None, "given").restart()
+
+
 def test_every_goal_finds_its_figure_or_says_that_there_is_none():
     """Goals are judged by what was measured; what was not is neither reached nor missed."""
     assert [goal.figure([]) for goal in GOALS] == [None] * len(GOALS)
@@ -114,8 +146,8 @@ def test_sizes_are_changed_by_name():
 def _measured(name: str, server: Server, folder: Path) -> Results:
     """Run a measurement as its user does."""
     arguments = [name, "--smoke", "--url", server.url, "--results", str(folder)]
-    if name == "frugal":
-        # It reads the log of a server that it started itself.
+    if name in ("frugal", "faults"):
+        # They read the log of a server that was started for them, or restart it.
         arguments = [name, "--smoke", "--embedded", "--results", str(folder)]
     ran = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
