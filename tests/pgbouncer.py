@@ -47,6 +47,7 @@ class PgBouncer:
         self._folder: Path | None = None
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self._command: list[str] = []
         self.url = ""
 
     def lead(self, url: str) -> str:
@@ -71,21 +72,12 @@ class PgBouncer:
                 ignored=self._ignored,
             )
         )
-        # It refuses to run as root, like PostgreSQL.
-        account = "nobody" if os.geteuid() == 0 else None
-        if account:
+        if account := _account():
             shutil.chown(self._folder, account)
             shutil.chown(configuration, account)
         configuration.chmod(0o600)
-        self._process = subprocess.Popen(
-            [program, str(configuration)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            user=account,
-        )
-        self._wait_until_up()
+        self._command = [program, str(configuration)]
+        self.start()
         self.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}"
         return self
 
@@ -96,15 +88,31 @@ class PgBouncer:
         trace: TracebackType | None,
     ) -> None:
         """End it, and with it every connection through it."""
-        assert self._process is not None
         assert self._folder is not None
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def start(self) -> None:
+        """Start it again after `stop()`, on the same port."""
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            user=_account(),
+        )
+        self._wait_until_up()
+
+    def stop(self) -> None:
+        """End it; its port stays its own."""
+        assert self._process is not None
         self._process.kill()
         self._process.wait()
         if self._reader:
             self._reader.join()
         if self._process.stderr:
             self._process.stderr.close()
-        shutil.rmtree(self._folder)
 
     def _wait_until_up(self) -> None:
         """Read its log up to the line that says it serves; go on reading, lest the pipe fills."""
@@ -120,6 +128,11 @@ class PgBouncer:
                 return
         self.__exit__(None, None, None)
         raise AssertionError("PgBouncer did not start: " + "".join(said))
+
+
+def _account() -> str | None:
+    # It refuses to run as root, like PostgreSQL.
+    return "nobody" if os.geteuid() == 0 else None
 
 
 def _program() -> str:
