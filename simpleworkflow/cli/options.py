@@ -1,0 +1,39 @@
+"""Options that commands have in common: which store, and JSON in place of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from simpleworkflow import UsageError
+from simpleworkflow.environment import database_url, environment
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def store_option(function: Command) -> Command:
+    """Hand the command the store's URL as `store`: from --store, DATABASE_URL or `.env`."""
+    return click.option(
+        "--store",
+        metavar="URL",
+        callback=_store,
+        help="The database; by default what DATABASE_URL says, in the environment or in .env.",
+    )(function)
+
+
+def json_option(function: Command) -> Command:
+    """Hand the command `is_json`: whether it should print JSON."""
+    return click.option(
+        "--json", "is_json", is_flag=True, help="Print JSON, one value for the whole answer."
+    )(function)
+
+
+def _store(ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    if given is not None or ctx.resilient_parsing:
+        return given
+    try:
+        return database_url(environment(".env"))
+    except UsageError as exc:
+        raise UsageError(f"{exc}; or give --store URL") from exc
