@@ -189,9 +189,23 @@ def test_one_bad_row_among_100_000_harms_no_other(url, sql, payload):
     assert error.startswith("the payload cannot be read as JSON: ")
 
 
-def test_one_outcome_that_the_database_refuses_harms_no_other(url, sql):
-    """A thousand go in one statement; a constraint that somebody added refuses one of them."""
-    sql("""alter table {runs} add constraint no_seven check (result is distinct from '7')""")
+REFUSALS = {
+    "constraint": """
+        alter table {runs} add constraint no_seven check (result is distinct from '7')
+    """,
+    "trigger": """
+        create function {runs}_refuse() returns trigger language plpgsql
+            as $$ begin raise exception 'no_seven'; end $$;
+        create trigger no_seven before update on {runs} for each row
+            when (new.result = '7') execute function {runs}_refuse()
+    """,
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_one_outcome_that_the_database_refuses_harms_no_other(url, sql, refusal):
+    """A thousand go in one statement; what somebody put into the database refuses one of them."""
+    sql(refusal)
     with Client(url) as client, contextlib.closing(open_store(url)) as store:
         client.submit_many({"type": "t.v1", "payload": n} for n in range(1_000))
         claims = store.claim(Route.of(["t.v1"]), 1_000, "w", LEASE)
