@@ -53,7 +53,7 @@ MAY_INSERT = {
 MAY_UPDATE = {
     "producer": {"workflow_run": "status lease_until updated_at"},
     "worker": {
-        "workflow_run": "status run_at attempt leased_by lease_until fence last_error result"
+        "workflow_run": "status run_at attempt leased_by lease_until fence crashes last_error result"
         " updated_at"
     },
     "operator": {
