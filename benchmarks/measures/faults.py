@@ -73,8 +73,8 @@ def _ours(bench: Bench, driver: str, at_once: int, fault: str) -> Contestant:
             check_settled_once(database)
             return figures
 
-    settings: dict[str, Setting] = {"driver": driver, "fault": fault}
-    note = f"{at_once} at once, lease {bench.sizes.lease:g} s"
+    settings: dict[str, Setting] = {"driver": driver, "at once": at_once, "fault": fault}
+    note = f"lease {bench.sizes.lease:g} s"
     return Contestant(OURS.name, settings, play, note=note)
 
 

@@ -218,6 +218,7 @@ class MemoryStore:
     ) -> Claim:
         """Make `worker_id` the holder of a run, by a claim or by a rescue."""
         row.fence += 1
+        row.crashes += move is Move.RESCUE
         claim = Claim(
             row.id,
             worker_id,
@@ -228,6 +229,7 @@ class MemoryStore:
             row.attempt,
             row.max_attempts,
             waited=(now - row.run_at).total_seconds(),
+            crashes=row.crashes,
         )
         data = _who_and_which(claim)
         if move is Move.RESCUE:
@@ -382,6 +384,7 @@ class _Row:
     status: Status = Status.PENDING
     attempt: int = 0
     fence: int = 0
+    crashes: int = 0
     leased_by: str | None = None
     lease_until: datetime | None = None
     last_error: str | None = None

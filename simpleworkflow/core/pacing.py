@@ -3,6 +3,10 @@
 A worker claims what will start soon: its free slots, and as many more as its average execution
 time lets it start within a small horizon. Ten-millisecond runs therefore come by the hundred, and a
 ten-minute run never waits in the pocket of a busy worker while another worker is idle.
+
+A crash counts as an attempt of all runs that the worker had, for nobody can tell which of them was
+its cause. Runs that were in one are therefore claimed for free slots only: those that are innocent
+do not wait beside the culprit again.
 """
 
 from __future__ import annotations
@@ -32,6 +36,9 @@ PATIENCE = 4
 _WEIGHT = 0.05
 """How much one run counts in the moving average: about the last forty decide."""
 
+WARY_CLAIMS = 10
+"""Claims without a run that was in a crash, after which more are claimed than can start at once."""
+
 _GROWTH = 8
 """How many runs may wait for each that was seen: after one quick run, a pocket of eight."""
 
@@ -50,12 +57,14 @@ class Pacing:
         average: the moving average of execution times, in seconds; None before the first run.
         seen: how many runs that average is of. Only a few times as many may wait, so that one quick
             run at the start does not fill a pocket while other workers are idle.
+        wary: for how many more claims nothing is claimed that cannot start at once.
     """
 
     concurrency: int
     lease: timedelta
     average: float | None = None
     seen: int = 0
+    wary: int = 0
 
     @property
     def horizon(self) -> float:
@@ -72,16 +81,21 @@ class Pacing:
         average = seconds
         if self.average is not None:
             average += (1 - _WEIGHT) ** runs * (self.average - seconds)
-        return Pacing(self.concurrency, self.lease, average, self.seen + runs)
+        return Pacing(self.concurrency, self.lease, average, self.seen + runs, self.wary)
 
     def at_least(self, seconds: float) -> Pacing:
         """Return what is known once a run has taken `seconds` and is not done."""
         average = max(seconds, self.average or 0.0)
-        return Pacing(self.concurrency, self.lease, average, self.seen)
+        return Pacing(self.concurrency, self.lease, average, self.seen, self.wary)
+
+    def after_claim(self, has_crashed: bool) -> Pacing:
+        """Return what is known after a claim: whether a run of it was in a crash."""
+        wary = WARY_CLAIMS if has_crashed else max(0, self.wary - 1)
+        return Pacing(self.concurrency, self.lease, self.average, self.seen, wary)
 
     def pocket(self) -> int:
         """Return how many claimed runs may wait for a slot."""
-        if self.average is None:
+        if self.average is None or self.wary:
             return 0
         soon = int(self.horizon * self.concurrency / max(self.average, 1e-9))
         return min(MAX_BATCH, _GROWTH * self.seen, soon)

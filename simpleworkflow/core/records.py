@@ -161,6 +161,7 @@ class Claim(NamedTuple):
         attempt: which try this is, from 0.
         max_attempts: how many there are.
         waited: seconds from `run_at` to this claim, by the store's clock.
+        crashes: in how many crashes of a worker this run was, whether it had been started or not.
     """
 
     run_id: str
@@ -172,6 +173,7 @@ class Claim(NamedTuple):
     attempt: int
     max_attempts: int
     waited: float
+    crashes: int = 0
 
     @property
     def headers(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import repeat
@@ -119,11 +119,17 @@ class Runner:
         """How many executors are at work."""
         return len(self._slots) - len(self._free)
 
-    def put(self, runs: Iterable[HeldRun]) -> None:
-        """Execute these as slots become free, in this order."""
+    def put(self, runs: Sequence[HeldRun]) -> None:
+        """Execute these as slots become free, in this order; give back those of a crowded crash."""
         with self._lock:
-            self._pocket.extend(zip(repeat(time.monotonic()), runs))
-            self._wake_a_thread()
+            if not self._is_crowded_crash(runs):
+                self._pocket.extend(zip(repeat(time.monotonic()), runs))
+                self._wake_a_thread()
+                return
+        # Where one of them was in a crash, none waits beside it: later ones come one by one.
+        self.give_back()
+        for held in runs:
+            self._finish(held, Released())
 
     def look(self) -> float:
         """Wake a thread for runs that wait behind slow ones; return seconds until to look again."""
@@ -174,6 +180,13 @@ class Runner:
         ends_at = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, ends_at - time.monotonic()))
+
+    def _is_crowded_crash(self, runs: Sequence[HeldRun]) -> bool:
+        """Learn whether a run of this claim was in a crash; say whether it would share a pocket."""
+        has_crashed = any(held.claim.crashes for held in runs)
+        if has_crashed or self.pacing.wary:
+            self._learn(self.pacing.after_claim(has_crashed))
+        return has_crashed and len(self._pocket) + len(runs) > len(self._free)
 
     def _awake(self) -> int:
         return len(self._threads) - self._idle_threads

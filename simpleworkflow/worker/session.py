@@ -143,8 +143,13 @@ class Session:
         self._is_idle = False
         self._runner.give_back(self._runner.pacing.patience)
         free = self._settings.concurrency - self._runner.running
-        size = self._runner.pacing.claim_size(self._runner.waiting, free)
-        if size == 0 or len(self._held) >= MAX_HELD + self._settings.concurrency:
+        pacing = self._runner.pacing
+        size = pacing.claim_size(self._runner.waiting, free)
+        most_held = MAX_HELD + self._settings.concurrency - 1
+        if pacing.wary:
+            # What is done but not settled would be in the next crash, too.
+            most_held = self._runner.running
+        if size == 0 or len(self._held) > most_held:
             return self._runner.look()
         try:
             rescued = self._rescue_if_due()

@@ -15,6 +15,7 @@ from simpleworkflow.core.pacing import (
     LONGEST_PAUSE,
     MAX_BATCH,
     PATIENCE,
+    WARY_CLAIMS,
     Pacing,
     pause_after_failures,
 )
@@ -76,6 +77,20 @@ def test_one_quick_run_fills_no_pocket() -> None:
     for seen in range(1, 10):
         pacing = pacing.after(0.0)
         assert pacing.pocket() == 8 * seen
+
+
+def test_after_a_crash_nothing_is_claimed_that_cannot_start_at_once() -> None:
+    """Until so many claims have brought no run that was in one; what was learned is kept."""
+    pacing = Pacing(4, HALF_MINUTE, 0.01, 1_000)
+    assert pacing.after_claim(has_crashed=False) == pacing
+    wary = pacing.after_claim(has_crashed=True)
+    for claims in range(WARY_CLAIMS):
+        assert wary.claim_size(waiting=0, free_slots=3) == 3, claims
+        assert wary.claim_size(waiting=0, free_slots=0) == 0
+        assert wary.after(0.01).pocket() == wary.at_least(0.01).pocket() == 0
+        assert wary.after_claim(has_crashed=True).wary == WARY_CLAIMS
+        wary = wary.after_claim(has_crashed=False)
+    assert wary == pacing
 
 
 @given(pacings, st.floats(0, 1000), st.integers(1, 50))

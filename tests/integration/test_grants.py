@@ -53,8 +53,8 @@ MAY_INSERT = {
 MAY_UPDATE = {
     "producer": {"workflow_run": "status lease_until updated_at"},
     "worker": {
-        "workflow_run": "status run_at attempt leased_by lease_until fence last_error result"
-        " updated_at"
+        "workflow_run": "status run_at attempt leased_by lease_until fence crashes last_error"
+        " result updated_at"
     },
     "operator": {
         "workflow_run": "status priority run_at attempt max_attempts leased_by lease_until"

@@ -19,7 +19,12 @@ from simpleworkflow.core.records import Extension, Hold, Settlement, Verdict
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.states import Move
 
-ALL = ["0001_tables", "0002_fence_and_history", "0003_history_without_foreign_key"]
+ALL = [
+    "0001_tables",
+    "0002_fence_and_history",
+    "0003_history_without_foreign_key",
+    "0004_crashes",
+]
 LEASE = timedelta(seconds=30)
 
 
@@ -48,7 +53,7 @@ def snapshot(ask):
                 "and table_schema = '{schema}' order by ordinal_position",
                 [table],
             )
-            if name not in ("fence", "headers")
+            if name not in ("fence", "headers", "crashes")
         ]
         listed = ", ".join(f"{name}::text" for name in columns)
         rows = ask(f"select xmin::text, {listed} from {{schema}}.{table} order by id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -189,9 +190,23 @@ def test_one_bad_row_among_100_000_harms_no_other(url, sql, payload):
     assert error.startswith("the payload cannot be read as JSON: ")
 
 
-def test_one_outcome_that_the_database_refuses_harms_no_other(url, sql):
-    """A thousand go in one statement; a constraint that somebody added refuses one of them."""
-    sql("""alter table {runs} add constraint no_seven check (result is distinct from '7')""")
+REFUSALS = {
+    "constraint": """
+        alter table {runs} add constraint no_seven check (result is distinct from '7')
+    """,
+    "trigger": """
+        create function {runs}_refuse() returns trigger language plpgsql
+            as $$ begin raise exception 'no_seven'; end $$;
+        create trigger no_seven before update on {runs} for each row
+            when (new.result = '7') execute function {runs}_refuse()
+    """,
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_one_outcome_that_the_database_refuses_harms_no_other(url, sql, refusal):
+    """A thousand go in one statement; what somebody put into the database refuses one of them."""
+    sql(refusal)
     with Client(url) as client, contextlib.closing(open_store(url)) as store:
         client.submit_many({"type": "t.v1", "payload": n} for n in range(1_000))
         claims = store.claim(Route.of(["t.v1"]), 1_000, "w", LEASE)
@@ -213,6 +228,45 @@ def test_one_outcome_that_the_database_refuses_harms_no_other(url, sql):
         assert (run.status, run.attempt) == ("failed", 1)
         assert "the result cannot be stored" in run.last_error
         assert "no_seven" in run.last_error
+
+
+POISONED = """
+import os, signal, sys
+from simpleworkflow import IntentPoller
+poller = IntentPoller(sys.argv[1], None, "victim", 0.05, 1)
+
+@poller.handler("t.v1")
+def work(run):
+    if run.payload == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+poller.start()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_every_worker_takes_no_other_with_it(url):
+    """Others that the dead worker had claimed lose one attempt with it, and never a second."""
+    with Client(url) as client:
+        submitted = [
+            *client.submit_many({"type": "t.v1", "payload": n} for n in range(200)),
+            poison := client.submit("t.v1", "poison"),
+            *client.submit_many({"type": "t.v1", "payload": n} for n in range(200)),
+        ]
+        for _ in range(3):
+            victim = python(POISONED, url, stderr=subprocess.DEVNULL)
+            assert victim.wait(PATIENCE) == -signal.SIGKILL
+            victim.communicate()
+        poller = a_poller(url)
+        poller.register_executor("t.v1", lambda run: None)
+        with working(poller):
+            for run in submitted:
+                ended(client, run.id)
+        assert client.get(poison.id).attempt == 3
+        others = [client.get(run.id) for run in submitted if run is not poison]
+        assert {run.status for run in others} == {"succeeded"}
+        assert sum(run.attempt for run in others) > 0, "none was claimed with it: nothing is tested"
+        assert max(run.attempt for run in others) == 1
 
 
 @pytest.mark.slow

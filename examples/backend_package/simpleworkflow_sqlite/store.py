@@ -311,6 +311,8 @@ def _lease(
         attempt=run.attempt,
         max_attempts=run.max_attempts,
         waited=(now - run.run_at).total_seconds(),
+        # Whoever had it crashed as often as it was taken over.
+        crashes=sum(event.type is EventType.RESCUED for event in transaction.events(run.id)),
     )
 
 

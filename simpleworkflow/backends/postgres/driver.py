@@ -180,8 +180,8 @@ documentation, appendix A."""
 _CONFLICT = ("40001", "40P01")
 _NO_TABLES = ("42P01", "42703", "3F000")
 _NO_RIGHT = "42501"
-_REFUSED_DATA = ("22", "23", "54")
-"""Bad data, a constraint that somebody added, a limit of the server."""
+_REFUSED_DATA = ("22", "23", "54", "P0001")
+"""Bad data, a constraint that somebody added, a limit of the server, somebody's trigger."""
 
 _TOO_LARGE = "invalid memory alloc request size"
 """Said, in every language and as an internal error, of JSON with too many values: 17 million

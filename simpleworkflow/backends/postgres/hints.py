@@ -63,8 +63,8 @@ class Hints:
         if self._floors:
             for row in runs:
                 if _pair_of(row) in self._floors:
-                    self._floors[_pair_of(row)] = row[9]
+                    self._floors[_pair_of(row)] = row[10]
 
 
 def _pair_of(row: Row) -> Pair:
-    return row[2], row[8]
+    return row[2], row[9]

@@ -37,9 +37,8 @@ def of_submit(runs: Sequence[NewRun]) -> Params:
     }
 
 
-def of_submit_one(runs: Sequence[NewRun]) -> Params:
-    """Return the parameters of submit.sql for a single run, which needs no arrays."""
-    (run,) = runs
+def of_submit_one(run: NewRun) -> Params:
+    """Return the parameters of submit_one.sql."""
     return {
         "id": run.id,
         "run_type": run.type,

@@ -12,9 +12,12 @@ from simpleworkflow.core.states import EventType, Status
 
 
 def to_claim(row: Row, worker_id: str) -> Claim:
-    """Read a row of claim.sql or rescue.sql; what follows the wait is for others."""
+    """Read a row of claim.sql or rescue.sql; what follows the crashes is for others."""
     # By place, the quickest way: every run comes by here.
-    return Claim(row[0], worker_id, row[1], row[2], row[3], row[4], row[5], row[6], row[7])
+    id_, fence, type_, payload, headers, attempt, max_attempts, waited, crashes = row[:9]
+    return Claim(
+        id_, worker_id, fence, type_, payload, headers, attempt, max_attempts, waited, crashes
+    )
 
 
 def to_rescued(row: Row, worker_id: str) -> Rescued:

@@ -18,7 +18,7 @@ def load(name: str, quoted_schema: str) -> str:
 
     Args:
         name: the file's name without `.sql`; for one with a place `{asked}`, that of the file which
-            fills it, after a colon: `submit:asked_run`.
+            fills it, after a colon: `settle:asked_successes`.
         quoted_schema: the schema as a quoted identifier, which alone is ever put into SQL.
     """
     whole, _, part = name.partition(":")

@@ -342,12 +342,12 @@ class PostgresStore:
 
     def _create(self, runs: Sequence[NewRun], channel: str | None) -> set[str] | None:
         """Insert these runs and notify the channel; return the new ones' ids, None for all."""
-        name, given = "submit:asked_runs", params.of_submit
-        if len(runs) == 1:
-            name, given = "submit:asked_run", params.of_submit_one
-        asked = {**given(runs), "channel": channel, "count": len(runs)}
         try:
-            created = self._fetch(name, asked)[0][0]
+            if len(runs) == 1:
+                one = {**params.of_submit_one(runs[0]), "channel": channel}
+                return None if self._fetch("submit_one", one) else set()
+            asked = {**params.of_submit(runs), "channel": channel, "count": len(runs)}
+            created = self._fetch("submit", asked)[0][0]
         except DataRefused as exc:
             raise NotStorable(f"nothing was submitted: {exc}") from exc
         return None if created is None else set(created)

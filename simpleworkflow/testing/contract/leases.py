@@ -29,6 +29,7 @@ from simpleworkflow.testing.contract.examination import (
     released,
     rescue,
     rescue_one,
+    retried,
     settle_one,
     submit,
     succeeded,
@@ -170,7 +171,7 @@ class LeaseLaws(Examination):
         assert (run.status, run.leased_by) == (Status.LEASED, "worker-b")
         assert (run.fence, run.lease_until) == (rescued.claim.fence, clock() + MINUTE)
         assert rescued.claim == first._replace(
-            worker_id="worker-b", fence=run.fence, waited=rescued.claim.waited
+            worker_id="worker-b", fence=run.fence, waited=rescued.claim.waited, crashes=1
         )
 
     def test_the_longest_expired_lease_is_taken_over_first(
@@ -222,7 +223,20 @@ class LeaseLaws(Examination):
         run = get(store, run_id)
         assert (run.status, run.attempt) == (Status.PENDING, 1)
         assert "lease ran out" in (run.last_error or "")
-        assert claim_one(store).attempt == 1
+        claimed = claim_one(store)
+        assert (claimed.attempt, claimed.crashes) == (1, 1)
+
+    def test_a_claim_tells_in_how_many_crashes_the_run_was(
+        self, store: Store, clock: FakeClock
+    ) -> None:
+        """Failures and releases are none, and what was once counted stays."""
+        submit(store)
+        assert claim_one(store).crashes == 0
+        for crashes in (1, 2):
+            clock.advance(MINUTE)
+            settle_one(store, released(rescue_one(store)))
+            settle_one(store, retried(claim_one(store), timedelta(0)))
+            assert claim_one(store).crashes == crashes
 
     def test_a_run_that_kills_its_workers_ends_failed(self, store: Store, clock: FakeClock) -> None:
         """After max_attempts crashes nobody gets it any more."""

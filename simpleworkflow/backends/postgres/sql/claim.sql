@@ -122,7 +122,7 @@ leased as (
            updated_at = (select now from moment)
       from place
      where r.ctid = place.place
-    returning r.id, r.fence, r.type, r.payload, r.headers, r.attempt, r.max_attempts,
+    returning r.id, r.fence, r.type, r.payload, r.headers, r.attempt, r.max_attempts, r.crashes,
               r.priority, r.run_at, r.created_at
 ),
 history as (
@@ -136,11 +136,11 @@ history as (
 -- are the pairs that have due runs: when they are asked for, and when all that was due was locked.
 select id::text, fence, type, payload::text, headers::text, attempt, max_attempts,
        extract(epoch from (select now from moment))::float8 - extract(epoch from run_at)::float8,
-       priority, case when :remember::boolean or cardinality(given.types) > 0 then run_at::text end
+       crashes, priority, case when :remember::boolean or cardinality(given.types) > 0 then run_at::text end
   from (
     select * from leased
     union all
-    select null, null, type, null, null, null, null, priority, floor, null
+    select null, null, type, null, null, null, null, null, priority, floor, null
       from share
      where :remember::boolean
         or ((select count(*) from pair) > 1 and not exists (select from chosen))

@@ -32,11 +32,12 @@ rescued as (
        set leased_by = :worker_id::text,
            lease_until = (select now from moment) + :lease::float8 * interval '1 second',
            fence = r.fence + 1,
+           crashes = r.crashes + 1,
            updated_at = (select now from moment)
       from place
      where r.ctid = place.place
-    returning r.id, r.type, r.payload, r.headers, r.attempt, r.max_attempts, r.fence, r.run_at,
-              place.lost_by
+    returning r.id, r.type, r.payload, r.headers, r.attempt, r.max_attempts, r.crashes, r.fence,
+              r.run_at, place.lost_by
 ),
 history as (
     insert into {schema}.workflow_event (workflow_id, event_type, data, created_at)
@@ -48,5 +49,5 @@ history as (
 )
 select id::text, fence, type, payload::text, headers::text, attempt, max_attempts,
        extract(epoch from (select now from moment))::float8 - extract(epoch from run_at)::float8,
-       lost_by
+       crashes, lost_by
   from rescued
