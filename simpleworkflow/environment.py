@@ -11,12 +11,19 @@ URL_VARIABLE = "DATABASE_URL"
 
 
 def environment(env_file: str | os.PathLike[str] | None) -> Mapping[str, str | None]:
-    """Return the environment's variables, those of the file below them; None reads no file."""
+    """Return the environment's variables, those of the file below them; None reads no file.
+
+    Raises:
+        UsageError: the file is there and cannot be read.
+    """
     if env_file is None:
         return os.environ
     from dotenv import dotenv_values
 
-    return {**dotenv_values(env_file), **os.environ}
+    try:
+        return {**dotenv_values(env_file), **os.environ}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{os.fspath(env_file)} cannot be read: {exc}") from exc
 
 
 def database_url(variables: Mapping[str, str | None]) -> str:

@@ -81,6 +81,13 @@ class ExecutorRegistry:
         self._found = {}
         self._route = Route.of(self._registrations)
 
+    def copy(self) -> ExecutorRegistry:
+        """Return another registry that has the same executors so far."""
+        made = ExecutorRegistry()
+        made._registrations = dict(self._registrations)
+        made._route = self._route
+        return made
+
     @property
     def route(self) -> Route:
         """What is served."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from simpleworkflow.backends.registry import open_store
 from simpleworkflow.core.errors import UsageError
@@ -92,6 +94,9 @@ class IntentPoller:
         observers: Iterable[Observer] = (),
         auto_migrate: bool = False,
     ) -> None:
+        observers = tuple(observers)  # with_options() hands them on, and an iterator ends
+        # First of all, when nothing else is local.
+        self._options = {name: value for name, value in locals().items() if name != "self"}
         self._db_url = db_url
         self._registry = ExecutorRegistry()
         self._settings = Settings(
@@ -140,6 +145,30 @@ class IntentPoller:
 
     def __repr__(self) -> str:
         return f"<IntentPoller {self._settings.worker_id}: {self._registry.route or 'no executor'}>"
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments that this poller was made with, by name, with the defaults of the others.
+
+        `db_url` may hold a password.
+        """
+        return MappingProxyType(self._options)
+
+    def with_options(self, **options: Any) -> Self:
+        """Return another poller with the same executors, and these arguments in place of its own.
+
+        Each is started and stopped by itself, and has executors registered later for itself.
+
+        Args:
+            options: any argument of IntentPoller; the others are as in `options`.
+
+        Raises:
+            UsageError: one of these cannot work; the message says which and why.
+        """
+        made = copy.copy(self)
+        IntentPoller.__init__(made, **{**self._options, **options})
+        made._registry = self._registry.copy()
+        return made
 
     def register_executor(
         self,
@@ -201,6 +230,23 @@ class IntentPoller:
         seconds = None if timeout is None else _seconds(timeout, "drain(timeout)", allow_zero=True)
         return self._run(until_idle=True, timeout=seconds)
 
+    def check(self) -> None:
+        """Raise what `start()` would raise before it looks for the store, and do nothing else.
+
+        Raises:
+            UsageError: no executor is registered, or none lies within `type_prefixes`.
+        """
+        prefixes = self._settings.type_prefixes
+        if not self._registry.route:
+            raise UsageError(
+                "no executor is registered: call register_executor(type, executor) before start()"
+            )
+        if prefixes is not None and not self._registry.route.within(prefixes):
+            raise UsageError(
+                f"no registered executor ({self._registry.route}) lies within "
+                f"type_prefixes=[{prefixes}]: nothing would ever be claimed"
+            )
+
     def stop(self) -> None:
         """Claim no more, let executors finish up to `shutdown_timeout`, and let `start()` return.
 
@@ -229,7 +275,8 @@ class IntentPoller:
                 self._session = session
                 if self._is_stop_wanted:
                     session.stop()
-                self._check_route()
+                self.check()
+                self._warn_of_left_out()
                 self._prepare(store)
                 with stopping_on_signals(session.stop):
                     logger.info(
@@ -259,19 +306,9 @@ class IntentPoller:
                 store.migrate()
             store.check_schema()
 
-    def _check_route(self) -> None:
+    def _warn_of_left_out(self) -> None:
         prefixes = self._settings.type_prefixes
-        if not self._registry.route:
-            raise UsageError(
-                "no executor is registered: call register_executor(type, executor) before start()"
-            )
-        left_out = self._registry.outside(prefixes)
-        if prefixes is not None and not self._registry.route.within(prefixes):
-            raise UsageError(
-                f"no registered executor ({self._registry.route}) lies within "
-                f"type_prefixes=[{prefixes}]: nothing would ever be claimed"
-            )
-        if left_out:
+        if left_out := self._registry.outside(prefixes):
             logger.warning(
                 "executors outside type_prefixes=[%s] are never called: %s",
                 prefixes,

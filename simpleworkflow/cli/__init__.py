@@ -15,6 +15,8 @@ _COMMANDS = {
     "demo": "simpleworkflow.cli.demo",
     "grants": "simpleworkflow.cli.grants",
     "migrate": "simpleworkflow.cli.migrate",
+    "submit": "simpleworkflow.cli.submit",
+    "worker": "simpleworkflow.cli.worker",
 }
 
 

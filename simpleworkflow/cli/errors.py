@@ -38,17 +38,18 @@ class OneLineGroup(click.Group):
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         """Read the group's own arguments."""
-        with _one_line():
+        with one_line():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Read a command's arguments and run it."""
-        with _one_line():
+        with one_line():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
+    """Turn what a user can cause into an error of one line."""
     try:
         yield
     except click.UsageError as exc:

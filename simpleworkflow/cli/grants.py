@@ -17,9 +17,10 @@ from simpleworkflow import grants
     help="Reads everything, cancels, sets back and deletes runs, and manages schedules.",
 )
 def command(schema: str, producer: str | None, worker: str | None, operator: str | None) -> None:
-    """Print the SQL that gives each role its least rights; no database is needed.
+    """Print the SQL that gives each role its least rights.
 
-    Review it, and let the owner of the tables run it after `simpleworkflow migrate`:
+    No database is needed. Review it, and let the owner of the tables run it after
+    `simpleworkflow migrate`:
 
     \b
       simpleworkflow grants --producer app_web --worker app_worker | psql DATABASE

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from simpleworkflow import migrate, pending_migrations
+from simpleworkflow import UsageError, migrate, pending_migrations
+from simpleworkflow.cli.options import STORE_HELP, store_url
 
 NOTHING = "nothing to do"
 
 
 @click.command("migrate")
-@click.argument("url")
+@click.argument("url", required=False)
+@click.option("--store", metavar="URL", help=STORE_HELP)
 @click.option("--print", "is_print", is_flag=True, help="Print the SQL, and run nothing.")
 @click.option(
     "--with-notify-trigger/--without-notify-trigger",
@@ -19,14 +21,19 @@ NOTHING = "nothing to do"
     help="Put a trigger in place that wakes idle workers for rows that other programs insert by "
     "SQL, at a price for these (docs/operations.md); or take it away. Neither leaves it as it is.",
 )
-def command(url: str, is_print: bool, notify_trigger: bool | None) -> None:
-    """Create or update the tables in the database at URL.
+def command(
+    url: str | None, store: str | None, is_print: bool, notify_trigger: bool | None
+) -> None:
+    """Create or update the tables in a database.
 
-    Every migration is applied once, however often and by however many this is run.
+    URL names the database, as --store does. Every migration is applied once, however often and by
+    however many this is run.
     The schema is the one that search_path names in the URL, `workflow` by default:
     postgresql://user:password@host/database?search_path=workflow
     """
-    click.echo((_pending if is_print else _applied)(url, notify_trigger))
+    if url is not None and store is not None:
+        raise UsageError("give URL or --store URL, not both")
+    click.echo((_pending if is_print else _applied)(store_url(url or store), notify_trigger))
 
 
 def _applied(url: str, notify_trigger: bool | None) -> str:

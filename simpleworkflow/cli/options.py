@@ -10,17 +10,14 @@ import click
 from simpleworkflow import UsageError
 from simpleworkflow.environment import database_url, environment
 
+STORE_HELP = "The database; by default what DATABASE_URL says, in the environment or in .env."
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def store_option(function: Command) -> Command:
     """Hand the command the store's URL as `store`: from --store, DATABASE_URL or `.env`."""
-    return click.option(
-        "--store",
-        metavar="URL",
-        callback=_store,
-        help="The database; by default what DATABASE_URL says, in the environment or in .env.",
-    )(function)
+    return click.option("--store", metavar="URL", callback=_store, help=STORE_HELP)(function)
 
 
 def json_option(function: Command) -> Command:
@@ -30,10 +27,19 @@ def json_option(function: Command) -> Command:
     )(function)
 
 
-def _store(ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
-    if given is not None or ctx.resilient_parsing:
+def store_url(given: str | None) -> str:
+    """Return the URL that was given, or else what DATABASE_URL or `.env` says.
+
+    Raises:
+        UsageError: there is none, or `.env` cannot be read.
+    """
+    if given is not None:
         return given
     try:
         return database_url(environment(".env"))
     except UsageError as exc:
         raise UsageError(f"{exc}; or give --store URL") from exc
+
+
+def _store(ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    return given if ctx.resilient_parsing else store_url(given)

@@ -11,10 +11,13 @@ from io import TextIOWrapper
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, object]
+_WIDEST = 10_000
+"""Columns that a row may take where no terminal limits it."""
 
 
 def new_console() -> Console:
@@ -26,7 +29,10 @@ def new_console() -> Console:
 
 def print_json(value: object) -> None:
     """Print a value as JSON: instants in ISO 8601, durations in seconds."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=_plain)
+    if not text.isascii() and not _can_show(text):
+        text = json.dumps(value, indent=2, default=_plain)
+    click.echo(text)
 
 
 def print_rows(rows: Sequence[Row], *, is_json: bool, nothing: str = "nothing") -> None:
@@ -40,9 +46,18 @@ def print_rows(rows: Sequence[Row], *, is_json: bool, nothing: str = "nothing") 
     if is_json:
         print_json(list(rows))
     elif rows:
-        new_console().print(table(rows))
+        print_table(table(rows))
     else:
         click.echo(nothing)
+
+
+def print_table(made: Table) -> None:
+    """Print a table: as wide as the terminal, and into a file or a pipe with no row cut."""
+    console = new_console()
+    if not console.is_terminal:
+        unlimited = console.options.update(max_width=_WIDEST)
+        console.width = Measurement.get(console, unlimited, made).maximum
+    console.print(made)
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -63,7 +78,25 @@ def _shown(value: object) -> str:
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
     if isinstance(value, timedelta):
         return str(timedelta(seconds=round(value.total_seconds())))
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, without what would steer the terminal: it may be anybody's."""
+    words = " ".join(text.split())
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words
+    )
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: object) -> object:

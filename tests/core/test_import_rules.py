@@ -94,6 +94,7 @@ ROOMS = [
         "cli*",
         may=("__all__", "cli", "embedded", "environment"),
         libraries=("attrs", "click", "rich"),
+        when_used=("watchfiles",),
     ),
     Room("__main__", may=("cli",)),
 ]

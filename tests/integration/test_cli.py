@@ -94,7 +94,6 @@ def test_listing_commands_loads_no_driver():
     [
         pytest.param(["nonsense"], 2, "No such command 'nonsense'", id="unknown-command"),
         pytest.param(["--nonsense"], 2, "No such option", id="unknown-option"),
-        pytest.param(["migrate"], 2, "Missing argument 'URL'", id="no-url"),
         pytest.param(["migrate", "nonsense"], 2, "is no store", id="no-such-url"),
         pytest.param(["migrate", "oracle://u:s3cret@h/d"], 2, "no backend", id="unknown-scheme"),
         pytest.param(["migrate", f"{NOBODY}?search_path=a-b"], 2, "search_path", id="bad-schema"),

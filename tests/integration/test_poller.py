@@ -487,3 +487,69 @@ print(poller.drain(20))
 """
     out, err = python(program, one_database_url).communicate(timeout=60)
     assert out.strip() == "10", err
+
+
+def test_a_poller_with_other_options_executes_the_same(store_url, client):
+    """with_options() changes what it names and nothing else, and leaves the first as it was."""
+    seen = Seen()
+    first = a_poller(store_url, ["t.%"], execution_timeout=9, observers=iter([seen]))
+    first.register_executor("t.v1", lambda run: run.worker_id)
+    second = first.with_options(worker_id="w2", concurrency=3)
+    expected = dict(first.options) | {"worker_id": "w2", "concurrency": 3}
+    assert second.options == expected
+    assert (first.options["worker_id"], first.options["concurrency"]) == ("w", 1)
+    results = []
+    for poller in (second, first):
+        run_id = client.submit("t.v1", {}).id
+        assert poller.drain(PATIENCE) == 1
+        results.append(client.get(run_id).result)
+    assert results == ["w2", "w"]
+    assert len(seen.of(RunSettled)) == 2
+
+
+def test_a_poller_with_other_options_lives_by_itself():
+    """Executors registered later, and a life as a worker, are of one of the two alone."""
+    first = a_poller("memory://")
+    first.register_executor("t.v1", lambda run: None)
+    second = first.with_options()
+    second.register_executor("u.v1", lambda run: None)
+    first.register_executor("u.v1", lambda run: None)
+    second.register_executor("v.v1", lambda run: None)
+    assert "v.v1" not in repr(first)
+    assert "v.v1" in repr(second)
+
+
+def test_a_poller_of_a_class_of_its_own_stays_one():
+    """What a subclass has beside the arguments goes along."""
+
+    class Own(IntentPoller):
+        def __init__(self, shop):
+            super().__init__(f"memory://{shop}", worker_id=shop)
+            self.shop = shop
+
+    changed = Own("north").with_options(concurrency=2)
+    assert isinstance(changed, Own)
+    assert (changed.shop, changed.options["concurrency"]) == ("north", 2)
+
+
+def test_options_that_cannot_work_are_refused_as_at_first():
+    """A changed poller is checked as a new one is, and its options are for reading."""
+    poller = a_poller("memory://")
+    with pytest.raises(UsageError, match="concurrency=0"):
+        poller.with_options(concurrency=0)
+    with pytest.raises(TypeError, match="concurency"):
+        poller.with_options(concurency=1)
+    with pytest.raises(TypeError):
+        poller.options["concurrency"] = 2
+
+
+def test_check_says_what_start_would_refuse():
+    """Before anything is connected to: no executor, or none that may claim."""
+    nobody = a_poller("postgresql://nobody@127.0.0.1:1/nowhere", ["t.%"])
+    with pytest.raises(UsageError, match="no executor is registered"):
+        nobody.check()
+    nobody.register_executor("u.v1", lambda run: None)
+    with pytest.raises(UsageError, match="nothing would ever be claimed"):
+        nobody.check()
+    nobody.register_executor("t.v1", lambda run: None)
+    nobody.check()

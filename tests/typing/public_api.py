@@ -72,6 +72,13 @@ def options(url: str) -> IntentPoller:
     )
 
 
+def changed(poller: IntentPoller) -> IntentPoller:
+    """A poller as the command line changes it."""
+    poller.check()
+    assert_type(poller.options["worker_id"], Any)
+    return poller.with_options(worker_id="email-1", concurrency=4)
+
+
 def producer(url: str) -> None:
     """What a client answers."""
     with Client(url, auto_migrate=False, max_payload_bytes=1_000_000) as client:
