@@ -9,6 +9,7 @@ from simpleworkflow.core.errors import (
     RetryAfter,
     RunCancelled,
     RunNotFound,
+    ScheduleNotFound,
     SchemaNotReady,
     SimpleWorkflowError,
     StoreError,
@@ -18,12 +19,15 @@ from simpleworkflow.core.errors import (
 from simpleworkflow.core.events import Observer
 from simpleworkflow.core.records import Event, Run, Submitted
 from simpleworkflow.core.retry import RetryPolicy
+from simpleworkflow.core.schedule import Schedule
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.store import Store
 from simpleworkflow.executor import WorkflowExecutor
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
 from simpleworkflow.poller import IntentPoller
 from simpleworkflow.run import WorkflowRun
+from simpleworkflow.schedules import Schedules
+from simpleworkflow.ticker import Ticker
 
 __all__ = [
     "Client",
@@ -39,6 +43,9 @@ __all__ = [
     "Run",
     "RunCancelled",
     "RunNotFound",
+    "Schedule",
+    "ScheduleNotFound",
+    "Schedules",
     "SchemaNotReady",
     "SimpleWorkflowError",
     "Status",
@@ -46,6 +53,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "Submitted",
+    "Ticker",
     "UsageError",
     "WorkflowExecutor",
     "WorkflowRun",

@@ -23,6 +23,7 @@ from simpleworkflow.core.records import (
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes
 from simpleworkflow.core.store import Migratable, RunReader, Store
+from simpleworkflow.schedules import Schedules
 
 BATCH = 1_000
 """Runs that `submit_many` sends in one statement."""
@@ -174,6 +175,15 @@ class Client:
         if not isinstance(self._store, RunReader):
             raise UsageError(f"{self._store!r} keeps no history that can be read")
         return self._store.events(run_id)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules, which submit runs at set times.
+
+        Raises:
+            UsageError: this store keeps no schedules.
+        """
+        return Schedules(self._store, self._max_payload_bytes)
 
     def close(self) -> None:
         """Give up the connections of a store that was opened from a URL."""

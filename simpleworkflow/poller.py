@@ -62,6 +62,8 @@ class IntentPoller:
             others, which costs no attempt; 30 seconds by default.
         wakeups: let the store say at once that there are new runs, where it can; True by default.
             Without, an idle worker finds them within `poll_interval`.
+        schedules: submit the runs of schedules that are due, which is the default. Any number of
+            workers may; each firing is submitted once.
         max_result_bytes: the most bytes of JSON (UTF-8) a result may have; 64 MiB by default, from
             100 to 268,435,455, which is what `jsonb` holds. A larger one fails its run for good:
             the work is done, and another attempt would do it again.
@@ -89,6 +91,7 @@ class IntentPoller:
         execution_timeout: float | timedelta | None = None,
         shutdown_timeout: float | timedelta = 30,
         wakeups: bool = True,
+        schedules: bool = True,
         max_result_bytes: int = DEFAULT_JSON_BYTES,
         max_error_chars: int = DEFAULT_ERROR_CHARS,
         observers: Iterable[Observer] = (),
@@ -114,6 +117,7 @@ class IntentPoller:
             ),
             shutdown_timeout=_seconds(shutdown_timeout, "shutdown_timeout", allow_zero=True),
             wakeups=wakeups,
+            schedules=schedules,
             max_result_bytes=check_max_bytes(max_result_bytes, "max_result_bytes"),
             max_error_chars=check_max_chars(max_error_chars, "max_error_chars"),
         )

@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from attrs import define, field
 
+from simpleworkflow.backends.memory_schedules import MemorySchedules
 from simpleworkflow.core import lease as lease_law
 from simpleworkflow.core.errors import NotStorable, StoreClosed
 from simpleworkflow.core.records import (
@@ -35,6 +36,7 @@ from simpleworkflow.core.records import (
     Verdict,
 )
 from simpleworkflow.core.routing import Route
+from simpleworkflow.core.schedule import Schedule
 from simpleworkflow.core.states import EVENT_OF, EventType, Move, Status, is_legal, next_status
 from simpleworkflow.core.storable import (
     canonical_json,
@@ -63,7 +65,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore:
+class MemoryStore(MemorySchedules):
     """A Store in memory: for unit tests, for trying things out, and as the model of the others.
 
     Args:
@@ -182,6 +184,9 @@ class MemoryStore:
             raise StoreClosed("this memory store was closed: open it again to go on")
         with self._tables.lock:
             yield self._tables, check_instant(self._clock(), "clock()")
+
+    def _create(self, tables: _Tables, run: NewRun, now: datetime) -> Submitted:
+        return self._submit_one(tables, _Checked.of(run), now)
 
     def _submit_one(self, tables: _Tables, checked: _Checked, now: datetime) -> Submitted:
         run = checked.run
@@ -452,6 +457,7 @@ class _Tables:
         self.rows: dict[str, _Row] = {}
         self.keys: dict[str, _Row] = {}
         self.leased: dict[str, _Row] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.last_event_id = 0
         self._last_ticket = 0
         self._queues: dict[str, _Queue] = {}

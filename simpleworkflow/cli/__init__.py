@@ -15,7 +15,9 @@ _COMMANDS = {
     "demo": "simpleworkflow.cli.demo",
     "grants": "simpleworkflow.cli.grants",
     "migrate": "simpleworkflow.cli.migrate",
+    "schedules": "simpleworkflow.cli.schedules",
     "submit": "simpleworkflow.cli.submit",
+    "ticker": "simpleworkflow.cli.ticker",
     "worker": "simpleworkflow.cli.worker",
 }
 

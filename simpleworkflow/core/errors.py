@@ -27,6 +27,14 @@ class RunNotFound(UsageError, LookupError):
     """No run has this id."""
 
 
+class InvalidSchedule(UsageError):
+    """A cron line, a time zone or a rule for missed firings cannot be read, or never fires."""
+
+
+class ScheduleNotFound(UsageError, LookupError):
+    """No schedule has this id."""
+
+
 class IllegalTransition(SimpleWorkflowError):
     """The transition table has no entry for this status and move."""
 

@@ -145,7 +145,7 @@ class Run:
     @property
     def headers(self) -> dict[str, Any]:
         """What travels beside the payload; empty when nothing does."""
-        return _headers(self.headers_json)
+        return decode_headers(self.headers_json)
 
 
 # What every run makes one of on its way through a worker is a tuple: made in a quarter of the time
@@ -178,7 +178,7 @@ class Claim(NamedTuple):
     @property
     def headers(self) -> dict[str, Any]:
         """What travels beside the payload; empty when nothing does."""
-        return _headers(self.headers_json)
+        return decode_headers(self.headers_json)
 
 
 @frozen
@@ -302,6 +302,7 @@ class Event:
     created_at: datetime
 
 
-def _headers(headers_json: str | None) -> dict[str, Any]:
+def decode_headers(headers_json: str | None) -> dict[str, Any]:
+    """Return what travels beside a payload; empty when nothing does."""
     headers = {} if headers_json is None else decode_json(headers_json, "headers")
     return headers if isinstance(headers, dict) else {}

@@ -52,7 +52,7 @@ _MAX_SHOWN = 200
 _MAX_INT32 = 2**31 - 1
 _UNSTORABLE_TEXT = re.compile("[\x00\ud800-\udfff]")
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
-_RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
@@ -238,17 +238,19 @@ def check_run_id(value: object) -> str:
     Raises:
         UsageError: it is no UUID.
     """
-    if isinstance(value, str):
-        if _RUN_ID.fullmatch(value):
-            return value
-        try:
-            return str(UUID(value))
-        except ValueError:
-            pass
-    raise UsageError(
-        f"the run id {shown(value)} is no UUID: give the text that submit answered, "
-        "such as '0b9d7c52-5a8e-4a9b-8f43-0d8a4c6d2f10'"
-    )
+    # Looked at here: every run comes by.
+    if isinstance(value, str) and _ID.fullmatch(value):
+        return value
+    return _read_id(value, "run", "submit")
+
+
+def check_schedule_id(value: object) -> str:
+    """Return `value`, a UUID as text, in the form that every store gives back.
+
+    Raises:
+        UsageError: it is no UUID.
+    """
+    return _read_id(value, "schedule", "schedules.create")
 
 
 def check_text(value: str, what: str) -> str:
@@ -329,6 +331,18 @@ def check_instant(value: object, what: str) -> datetime:
         return value.astimezone(UTC)
     except OverflowError:
         raise UsageError(f"{what}={shown(value)} lies outside the years 1 to 9999 in UTC") from None
+
+
+def _read_id(value: object, of: str, answered_by: str) -> str:
+    if isinstance(value, str):
+        try:
+            return str(UUID(value))
+        except ValueError:
+            pass
+    raise UsageError(
+        f"the {of} id {shown(value)} is no UUID: give the text that {answered_by} answered, "
+        "such as '0b9d7c52-5a8e-4a9b-8f43-0d8a4c6d2f10'"
+    )
 
 
 def _check_text(value: str, what: str, limit: int, error: type[UsageError]) -> str:

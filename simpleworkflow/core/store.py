@@ -9,7 +9,7 @@ answer for "failed".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from simpleworkflow.core.records import (
@@ -25,6 +25,7 @@ from simpleworkflow.core.records import (
     Submitted,
 )
 from simpleworkflow.core.routing import Route
+from simpleworkflow.core.schedule import DueSchedules, Firing, Schedule
 from simpleworkflow.core.states import Status
 
 
@@ -124,6 +125,46 @@ class Wakeups(Protocol):
 
         Runs submitted since the last call end the next one at once, so that a worker which claims,
         finds nothing and calls this misses none.
+        """
+        ...
+
+
+@runtime_checkable
+class ScheduleStore(Protocol):
+    """Keeps schedules, for clients who manage and tickers who fire them."""
+
+    def now(self) -> datetime:
+        """Return the present instant, in UTC."""
+        ...
+
+    def schedules(self, schedule_id: str | None = None) -> list[Schedule]:
+        """Return the schedules that were not deleted, the oldest first; or only the one named."""
+        ...
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Create a schedule as it is given, but for its times of creation and change."""
+        ...
+
+    def change_schedule(self, seen: Schedule, wanted: Schedule) -> bool:
+        """Make a schedule as it is wanted, if it is still as it was seen; say whether it was.
+
+        Its id, its last firing and its time of creation stay as they are.
+        """
+        ...
+
+    def delete_schedule(self, schedule_id: str) -> bool:
+        """Hide a schedule for good; say whether it was there."""
+        ...
+
+    def due_schedules(self, limit: int) -> DueSchedules:
+        """Return up to `limit` schedules that are due now, and when the next one is."""
+        ...
+
+    def fire_schedules(self, firings: Sequence[Firing]) -> int:
+        """Submit a run for each instant and move its schedule on; return how many were created.
+
+        A schedule that is no longer as it was seen, or that another ticker is firing, is passed
+        over. A run whose key is taken exists already, and is not created again.
         """
         ...
 

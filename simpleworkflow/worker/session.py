@@ -13,7 +13,7 @@ from simpleworkflow.core.events import PollFailed, PollSucceeded, RunClaimed, Ru
 from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
 from simpleworkflow.core.records import Claim, Crashed
 from simpleworkflow.core.routing import Route
-from simpleworkflow.core.store import Store, Wakeups
+from simpleworkflow.core.store import ScheduleStore, Store, Wakeups
 from simpleworkflow.executor import ExecutorRegistry
 from simpleworkflow.worker.bell import Bell
 from simpleworkflow.worker.heartbeat import Heartbeat
@@ -22,6 +22,7 @@ from simpleworkflow.worker.report import Report, StateLog, fields, logger
 from simpleworkflow.worker.runner import Runner
 from simpleworkflow.worker.settings import Settings
 from simpleworkflow.worker.settler import Settler
+from simpleworkflow.worker.ticker import TICK, Ticks
 
 RESCUE_BATCH = 100
 """Expired leases taken over at a time: they are settled in one group."""
@@ -50,6 +51,9 @@ class Session:
         self._held = HeldRuns()
         self._changed = Bell()
         self._wakeups = store if settings.wakeups and isinstance(store, Wakeups) else None
+        self._ticks = Ticks(
+            store if settings.schedules and isinstance(store, ScheduleStore) else None
+        )
         self._is_idle = False
         self._is_stopping = False
         self._is_urgent = False
@@ -111,6 +115,7 @@ class Session:
             self._changed.silence()
             if ends_at is not None and time.monotonic() >= ends_at:
                 return
+            self._ticks.tick()
             was_idle = not self._held
             pause = self._poll()
             if pause is None:
@@ -128,6 +133,24 @@ class Session:
                 self._wait(pause)
 
     def _wait(self, seconds: float) -> None:
+        """Wait until something changes or schedules were fired; ticks that fire none go by."""
+        ends_at = time.monotonic() + seconds
+        while True:
+            wakes_at = min(ends_at, self._ticks.due_at)
+            self._wait_for_change(max(0.0, wakes_at - time.monotonic()))
+            if time.monotonic() < self._ticks.due_at or self._tick_between_polls():
+                return
+
+    def _tick_between_polls(self) -> int:
+        # An idle worker sends two statements an interval, a tick being one of them: the next look
+        # for expired leases waits for one poll, where that is not long.
+        interval = self._settings.poll_interval
+        is_near = self._rescue_at <= time.monotonic() + interval
+        if self._is_idle and is_near and 2 * interval <= TICK:
+            self._rescue_at += interval
+        return self._ticks.tick()
+
+    def _wait_for_change(self, seconds: float) -> None:
         """Wait until something changes here, or in the store when nothing is to be had from it."""
         if self._wakeups is None or not self._is_idle:
             self._changed.wait(seconds)

@@ -27,5 +27,6 @@ class Settings:
     execution_timeout: float | None
     shutdown_timeout: float
     wakeups: bool
+    schedules: bool
     max_result_bytes: int
     max_error_chars: int

@@ -43,9 +43,16 @@ class Room:
 
 # The first row that fits is the rule of a module.
 ROOMS = [
+    # cronsim computes and does nothing else: it is handed the line and the time.
+    Room("core.schedule", may=("core",), libraries=("attrs",), when_used=("cronsim",)),
     Room("core*", may=("core",), libraries=("attrs",)),
     Room("backends", may=()),
-    Room("backends.memory", may=("core",), libraries=("attrs",)),
+    # A store and its parts, in files of their own.
+    Room(
+        "backends.memory*",
+        may=("core", "backends.memory", "backends.memory_schedules"),
+        libraries=("attrs",),
+    ),
     Room("backends.postgres*", may=("core", "backends.postgres"), libraries=("attrs",)),
     Room("backends.psycopg", may=("core", "backends.postgres"), libraries=("psycopg",)),
     Room("backends.pg8000", may=("core", "backends.postgres"), libraries=("pg8000",)),
@@ -53,7 +60,9 @@ ROOMS = [
     Room("run", may=("core",), libraries=("attrs",)),
     Room("executor", may=("core", "run"), libraries=("attrs",)),
     Room("worker*", may=("core", "run", "executor", "worker"), libraries=("attrs",)),
-    Room("client", may=("core", "backends.registry"), libraries=("attrs",)),
+    Room("schedules", may=("core",), libraries=("attrs",)),
+    Room("client", may=("core", "backends.registry", "schedules"), libraries=("attrs",)),
+    Room("ticker", may=("core", "backends.registry", "worker")),
     Room("environment", may=("core",), when_used=("dotenv",)),
     Room(
         "poller",
@@ -83,6 +92,7 @@ ROOMS = [
             "executor",
             "poller",
             "run",
+            "schedules",
             "testing",
             "worker",
         ),

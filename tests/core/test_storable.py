@@ -272,6 +272,13 @@ def test_a_run_id_is_a_uuid_in_any_spelling(given_id: str) -> None:
     assert storable.check_run_id(given_id) == A_RUN_ID
 
 
+def test_a_schedules_id_is_read_likewise() -> None:
+    """And a bad one is told to be one of a schedule."""
+    assert storable.check_schedule_id(A_RUN_ID.upper()) == A_RUN_ID
+    with pytest.raises(UsageError, match="the schedule id '7' is no UUID"):
+        storable.check_schedule_id("7")
+
+
 @pytest.mark.parametrize("bad", ["", "7", A_RUN_ID + "0", A_RUN_ID + "\n", None, 7, b"x"])
 def test_what_is_no_uuid_is_no_run_id(bad: Any) -> None:
     """The error shows what one looks like."""

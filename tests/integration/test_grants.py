@@ -43,18 +43,32 @@ MAY_INSERT = {
         "workflow_run": "id type payload priority run_at max_attempts idempotency_key headers"
         " created_at updated_at",
         "workflow_event": "workflow_id event_type data created_at",
+        "workflow_schedule": "id type payload schedule timezone next_run_at enabled priority"
+        " max_attempts catch_up headers created_at updated_at",
     },
-    "worker": {"workflow_event": "workflow_id event_type data created_at"},
+    "worker": {
+        # No id: it fires schedules, and submits nothing else.
+        "workflow_run": "type payload priority run_at max_attempts idempotency_key headers"
+        " created_at updated_at",
+        "workflow_event": "workflow_id event_type data created_at",
+    },
     "operator": {
+        "workflow_run": "id type payload priority run_at max_attempts idempotency_key headers"
+        " created_at updated_at",
         "workflow_event": "workflow_id event_type data created_at",
         "workflow_schedule": "*",
     },
 }
 MAY_UPDATE = {
-    "producer": {"workflow_run": "status lease_until updated_at"},
+    "producer": {
+        "workflow_run": "status lease_until updated_at",
+        "workflow_schedule": "type payload schedule timezone next_run_at enabled priority"
+        " max_attempts catch_up headers updated_at deleted_at",
+    },
     "worker": {
         "workflow_run": "status run_at attempt leased_by lease_until fence crashes last_error"
-        " result updated_at"
+        " result updated_at",
+        "workflow_schedule": "next_run_at last_run_at updated_at",
     },
     "operator": {
         "workflow_run": "status priority run_at attempt max_attempts leased_by lease_until"
@@ -63,8 +77,18 @@ MAY_UPDATE = {
     },
 }
 MAY_SELECT = {
-    "producer": {"workflow_run": "*", "workflow_event": "*", "workflow_migration": "version"},
-    "worker": {"workflow_run": "*", "workflow_event": "*", "workflow_migration": "version"},
+    "producer": {
+        "workflow_run": "*",
+        "workflow_event": "*",
+        "workflow_migration": "version",
+        "workflow_schedule": "*",
+    },
+    "worker": {
+        "workflow_run": "*",
+        "workflow_event": "*",
+        "workflow_migration": "version",
+        "workflow_schedule": "*",
+    },
     "operator": {
         "workflow_run": "*",
         "workflow_event": "*",
@@ -310,6 +334,27 @@ def test_an_operator_reads_cancels_sets_back_and_deletes(staff, driver):
             client.get(wanted)
 
 
+@pytest.mark.parametrize("part", ["producer", "operator"])
+def test_who_manages_schedules_makes_and_changes_them_and_a_worker_fires_them(staff, driver, part):
+    """Each by its own rights, and no other's."""
+    with Client(staff.url_of(part, driver)) as client:
+        made = client.schedules.create("a.b.v1", {"n": 1}, cron="0 9 * * 1", headers={"h": 1})
+        client.schedules.pause(made.id)
+        client.schedules.update(made.id, payload={"n": 2}, cron="* * * * *", catch_up="all")
+        due = client.schedules.resume(made.id).next_run_at
+        with closing(
+            open_store(staff.url_of("worker", driver), clock=FakeClock(due + 2 * LEASE))
+        ) as store:
+            poller = a_poller(store)
+            poller.register_executor("a.b.v1", lambda run: run.payload)
+            assert poller.drain(PATIENCE) == 2
+        extra = client.schedules.run_now(made.id).id
+        assert client.get(extra).payload == {"n": 2}
+        assert client.schedules.get(made.id).last_run_at == due + 2 * LEASE
+        client.schedules.delete(made.id)
+        assert client.schedules.list() == []
+
+
 def test_one_role_may_have_several_parts(server, database_url):
     """A worker whose executors submit runs is a producer too."""
     migrate(database_url)
@@ -389,7 +434,8 @@ def refused_calls(staff: Staff, part: str, driver: str) -> Iterator[Any]:
     """What each role cannot do by the library."""
     client = Client(staff.url_of(part, driver))
     store = open_store(staff.url_of(part, driver))
-    if part != "producer":
+    if part == "worker":
+        yield lambda: client.schedules.create("a.b.v1", {}, cron="0 9 * * 1")
         yield lambda: client.submit("a.b.v1", {})
         yield lambda: client.submit_many([{"type": "a.b.v1", "payload": {}}])
     if part != "worker":

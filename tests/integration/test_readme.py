@@ -26,6 +26,8 @@ from simpleworkflow import (
     RetryAfter,
     RetryPolicy,
     RunCancelled,
+    Schedules,
+    Ticker,
     WorkflowRun,
 )
 
@@ -140,7 +142,11 @@ def test_every_public_name_is_in_the_reference():
 
 @pytest.mark.parametrize(
     ("heading", "function"),
-    [("IntentPoller", IntentPoller), ("Client.submit", Client.submit)],
+    [
+        ("IntentPoller", IntentPoller),
+        ("Client.submit", Client.submit),
+        ("Schedules.create", Schedules.create),
+    ],
 )
 def test_argument_tables_match_the_code(heading, function):
     """A table of arguments has all of them in their order, with their defaults and their kinds."""
@@ -153,7 +159,14 @@ def test_argument_tables_match_the_code(heading, function):
 
 @pytest.mark.parametrize(
     ("owner", "prefix"),
-    [(IntentPoller, ""), (Client, ""), (WorkflowRun, ""), (RetryPolicy, "RetryPolicy.")],
+    [
+        (IntentPoller, ""),
+        (Client, ""),
+        (Schedules, ""),
+        (Ticker, ""),
+        (WorkflowRun, ""),
+        (RetryPolicy, "RetryPolicy."),
+    ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_every_public_method_is_in_the_reference(owner, prefix):

@@ -12,7 +12,9 @@ from simpleworkflow import (
     IntentPoller,
     RetryPolicy,
     Run,
+    Schedule,
     Submitted,
+    Ticker,
     WorkflowExecutor,
     WorkflowRun,
 )
@@ -63,6 +65,7 @@ def options(url: str) -> IntentPoller:
         concurrency=4,
         retry_policy=RetryPolicy(),
         auto_heartbeat=False,
+        schedules=False,
         execution_timeout=timedelta(minutes=5),
         shutdown_timeout=10,
         max_result_bytes=1_000_000,
@@ -88,6 +91,22 @@ def producer(url: str) -> None:
         assert_type(client.get(submitted.id), Run)
         assert_type(client.events(submitted.id), list[Event])
         assert_type(client.cancel(submitted.id), bool)
+
+
+def scheduler(url: str) -> Ticker:
+    """What a client's schedules answer."""
+    with Client(url) as client:
+        made = client.schedules.create(
+            "report.v1", {}, cron="0 9 * * 1", timezone="Europe/Zurich", catch_up="all"
+        )
+        assert_type(made, Schedule)
+        assert_type(made.problem, str | None)
+        assert_type(client.schedules.list(), list[Schedule])
+        assert_type(client.schedules.update(made.id, payload=None, priority=1), Schedule)
+        assert_type(client.schedules.resume(client.schedules.pause(made.id).id), Schedule)
+        assert_type(client.schedules.run_now(made.id), Submitted)
+        client.schedules.delete(made.id)
+    return Ticker(url)
 
 
 def demo() -> None:

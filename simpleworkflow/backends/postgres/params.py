@@ -9,6 +9,7 @@ from functools import lru_cache
 from simpleworkflow.backends.postgres.hints import Pair
 from simpleworkflow.core.records import Extension, NewRun, Settlement
 from simpleworkflow.core.routing import Route
+from simpleworkflow.core.schedule import Firing, Schedule, firing_key
 from simpleworkflow.core.states import EVENT_OF, Move
 from simpleworkflow.core.storable import clean_text
 
@@ -168,6 +169,40 @@ def are_too_large(given: Params) -> bool:
 def of_cancel(run_ids: Sequence[str]) -> Params:
     """Return the parameters of cancel.sql."""
     return {"ids": _plain(run_ids)}
+
+
+def of_schedule(schedule: Schedule, prefix: str = "") -> Params:
+    """Return the parameters of add_schedule.sql, and with a prefix those of change_schedule.sql."""
+    given: Params = {
+        "run_type": schedule.type,
+        "payload": schedule.payload_json,
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+        "next_run_at": schedule.next_run_at,
+        "enabled": schedule.enabled,
+        "priority": schedule.priority,
+        "max_attempts": schedule.max_attempts,
+        "catch_up": schedule.catch_up,
+        "headers": schedule.headers_json,
+    }
+    return {"id": schedule.id, **{f"{prefix}{name}": value for name, value in given.items()}}
+
+
+def of_fire(firings: Sequence[Firing]) -> Params:
+    """Return the parameters of fire_schedules.sql."""
+    seen = [firing.schedule for firing in firings]
+    fired = [(firing.schedule.id, at) for firing in firings for at in firing.instants]
+    return {
+        "ids": _plain([schedule.id for schedule in seen]),
+        "crons": _texts([schedule.cron for schedule in seen]),
+        "timezones": _texts([schedule.timezone for schedule in seen]),
+        "catch_ups": _texts([schedule.catch_up for schedule in seen]),
+        "seen_ats": _texts([schedule.next_run_at.isoformat() for schedule in seen]),
+        "next_ats": _texts([firing.next_run_at.isoformat() for firing in firings]),
+        "fired_ids": _plain([id_ for id_, _ in fired]),
+        "fired_ats": _texts([at.isoformat() for _, at in fired]),
+        "keys": _texts([firing_key(id_, at) for id_, at in fired]),
+    }
 
 
 # Arrays as PostgreSQL reads them: drivers write them element by element, and slowly.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from simpleworkflow.backends.postgres.driver import Row
 from simpleworkflow.core.records import Claim, Event, Rescued, Run
+from simpleworkflow.core.schedule import DueSchedule, DueSchedules, Schedule
 from simpleworkflow.core.states import EventType, Status
 
 
@@ -27,7 +29,7 @@ def to_rescued(row: Row, worker_id: str) -> Rescued:
 
 def to_run(row: Row) -> Run:
     """Read a row of get.sql, whose columns stand in the order of the record's fields."""
-    values: list[Any] = [_utc(v) if isinstance(v, datetime) else v for v in row]
+    values: list[Any] = [to_instant(v) if isinstance(v, datetime) else v for v in row]
     values[2] = Status(values[2])
     return Run(*values)
 
@@ -37,10 +39,29 @@ def to_event(row: Row) -> Event:
     id_, run_id, type_, data, created_at = row
     known = type_ in EventType.__members__.values()
     return Event(
-        id_, run_id, EventType(type_) if known else type_, json.loads(data), _utc(created_at)
+        id_, run_id, EventType(type_) if known else type_, json.loads(data), to_instant(created_at)
     )
 
 
-def _utc(instant: datetime) -> datetime:
+def to_schedule(row: Row) -> Schedule:
+    """Read a row of schedules.sql, whose columns stand in the order of the record's fields."""
+    values: list[Any] = [to_instant(v) if isinstance(v, datetime) else v for v in row]
+    return Schedule(*values)
+
+
+def to_due_schedules(found: Sequence[Row]) -> DueSchedules:
+    """Read the rows of due_schedules.sql; the one that is not due is the last, if there is one."""
+    now = to_instant(found[0][5])
+    seen = [
+        DueSchedule(id_, cron, timezone, catch_up, to_instant(next_run_at))
+        for id_, cron, timezone, catch_up, next_run_at, _ in found
+        if id_ is not None
+    ]
+    due = tuple(schedule for schedule in seen if schedule.next_run_at <= now)
+    return DueSchedules(now, due, seen[-1].next_run_at if len(seen) > len(due) else None)
+
+
+def to_instant(instant: datetime) -> datetime:
+    """Read an instant."""
     # Drivers answer in the session's time zone, which is the server's business.
     return instant.astimezone(UTC)

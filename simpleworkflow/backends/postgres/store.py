@@ -22,6 +22,7 @@ from simpleworkflow.backends.postgres.driver import (
 )
 from simpleworkflow.backends.postgres.hints import Hints, Pair
 from simpleworkflow.backends.postgres.pool import Pool
+from simpleworkflow.backends.postgres.schedules import PostgresSchedules
 from simpleworkflow.backends.postgres.url import Address
 from simpleworkflow.backends.postgres.wakeup import Notifier, channel
 from simpleworkflow.core.errors import NotStorable, StoreConflict
@@ -68,7 +69,7 @@ logger = logging.getLogger("simpleworkflow.store")
 T = TypeVar("T")
 
 
-class PostgresStore:
+class PostgresStore(PostgresSchedules):
     """Holds runs in one schema of a PostgreSQL database.
 
     Args:

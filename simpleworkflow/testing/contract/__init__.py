@@ -10,7 +10,8 @@ Subclass StoreContract with one fixture and let pytest collect it:
 `open_store` is called several times in a test: every call opens another handle onto the same runs,
 which at the start of a test are none. The store asks `clock` for the time; the tests move it.
 
-A store that keeps no history (it is no RunReader) skips the laws about it. One whose rows may be
+A store that keeps no history (it is no RunReader) skips the laws about it, and one that keeps no
+schedules (no ScheduleStore) those about them. One whose rows may be
 marked as deleted gives one more fixture, `delete_run`; without it those laws are skipped.
 """
 
@@ -32,6 +33,7 @@ pytest.register_assert_rewrite(
             "races",
             "reading",
             "routes",
+            "scheduling",
             "settling",
             "submitting",
             "values",
@@ -50,6 +52,7 @@ from simpleworkflow.testing.contract.ordering import OrderLaws  # noqa: E402
 from simpleworkflow.testing.contract.races import RaceLaws  # noqa: E402
 from simpleworkflow.testing.contract.reading import ReadingLaws  # noqa: E402
 from simpleworkflow.testing.contract.routes import RouteLaws  # noqa: E402
+from simpleworkflow.testing.contract.scheduling import ScheduleLaws  # noqa: E402
 from simpleworkflow.testing.contract.settling import SettleLaws  # noqa: E402
 from simpleworkflow.testing.contract.submitting import SubmitLaws  # noqa: E402
 from simpleworkflow.testing.contract.values import ValueLaws  # noqa: E402
@@ -68,6 +71,7 @@ class StoreContract(
     RaceLaws,
     HistoryLaws,
     ReadingLaws,
+    ScheduleLaws,
     ValueLaws,
     DeletionLaws,
     ClosingLaws,

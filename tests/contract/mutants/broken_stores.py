@@ -26,6 +26,7 @@ from simpleworkflow.core.records import (
     Verdict,
 )
 from simpleworkflow.core.routing import Route, TypePattern
+from simpleworkflow.core.schedule import Firing, Schedule
 from simpleworkflow.core.states import EVENT_OF, EventType, Move, Status
 
 A_MOMENT = 0.003
@@ -618,6 +619,40 @@ class ClosesOnce(Broken):
             self._tables.rows.clear()
             raise StoreClosed("it is closed already")
         super().close()
+
+
+class FiresWhatItIsTold(Broken):
+    """Submits the runs of a schedule that somebody changed since the ticker saw it."""
+
+    LAW = "test_a_firing_that_was_seen_before_a_pause_is_not_fired_after_it"
+
+    def _fire(self, tables: _Tables, firing: Firing, now: datetime) -> int:
+        schedule = tables.schedules.get(firing.schedule.id)
+        if schedule is not None:
+            seen = {"next_run_at": firing.schedule.next_run_at, "cron": firing.schedule.cron}
+            tables.schedules[schedule.id] = attrs.evolve(schedule, enabled=True, **seen)
+        return super()._fire(tables, firing, now)
+
+
+class FiresAndStays(Broken):
+    """Leaves a schedule due after it has fired: only the key of the run keeps it from another."""
+
+    LAW = "test_a_firing_is_a_run_of_the_schedules_making"
+
+    def _fire(self, tables: _Tables, firing: Firing, now: datetime) -> int:
+        stays = attrs.evolve(firing, next_run_at=firing.schedule.next_run_at)
+        return super()._fire(tables, stays, now)
+
+
+class WritesTheLastChange(Broken):
+    """Takes a change of a schedule whatever was changed meanwhile."""
+
+    LAW = "test_racing_updates_all_count"
+
+    def change_schedule(self, seen: Schedule, wanted: Schedule) -> bool:
+        time.sleep(A_MOMENT)
+        [current] = self.schedules(seen.id)
+        return super().change_schedule(current, wanted)
 
 
 def cut(instant: datetime) -> datetime:

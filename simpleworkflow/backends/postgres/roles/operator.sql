@@ -1,6 +1,6 @@
 
 -- An operator reads everything, cancels runs, sets them back to be tried again, deletes them, and
--- manages schedules. It can neither create a run nor change what one does.
+-- manages schedules, whose runs it may submit at once. It cannot change what a run does.
 {each}
 grant select on {schema}.workflow_migration to {role};
 grant update (status, priority, run_at, attempt, max_attempts, leased_by, lease_until, last_error,
@@ -9,3 +9,6 @@ grant update (status, priority, run_at, attempt, max_attempts, leased_by, lease_
 -- The history goes with the run, by a trigger that has the owner's rights.
 grant delete on {schema}.workflow_run to {role};
 grant select, insert, update, delete on {schema}.workflow_schedule to {role};
+grant insert (id, type, payload, priority, run_at, max_attempts, idempotency_key, headers, created_at,
+              updated_at)
+    on {schema}.workflow_run to {role};

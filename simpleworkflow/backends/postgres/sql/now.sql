@@ -1,0 +1,2 @@
+-- The time that counts.
+select coalesce(:now::timestamptz, now())
