@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 TABLES = """
 create schema {schema};
 create table {schema}.workflow_run (
@@ -141,3 +144,56 @@ update {schema}.workflow_run set status = 'succeeded', result = %(result)s, upda
 EXPIRE = """
 update {schema}.workflow_run set lease_until = now() - interval '1 second' where id = %s
 """
+
+FAIL = """
+update {schema}.workflow_run
+   set status = case when attempt + 1 >= max_attempts then 'failed' else 'pending' end,
+       attempt = attempt + 1, last_error = %(error)s, leased_by = null, lease_until = null,
+       run_at = now() + (attempt + 1) ^ 2 * (1 + 0.1 * random()) * interval '1 minute',
+       updated_at = now()
+ where id = %(id)s
+"""
+
+CANCEL = """
+update {schema}.workflow_run set status = 'cancelled', updated_at = now() where id = %s
+"""
+
+RECORD = "insert into {schema}.workflow_event (workflow_id, event_type) values (%s, %s)"
+
+FIRE = """
+insert into {schema}.workflow_run (type, payload, priority, max_attempts, idempotency_key)
+select type, payload, priority, max_attempts,
+       'schedule:' || id || ':' || extract(epoch from next_run_at)::bigint
+  from {schema}.workflow_schedule where type = %s
+on conflict (idempotency_key) do nothing returning id::text
+"""
+
+
+def snapshot(ask: Callable[..., Any], types: list[str] | None = None) -> dict[str, Any]:
+    """Every row of every shared table in all the columns that they made, as text, xmin included.
+
+    Args:
+        ask: runs a statement with `{schema}` in it and returns its rows.
+        types: of runs with their history and of schedules, only those of these types; None for all.
+    """
+    one_of = "where %(types)s::text[] is null or type = any(%(types)s)"
+    chosen = {
+        "workflow_run": one_of,
+        "workflow_event": f"where workflow_id in (select id from {{schema}}.workflow_run {one_of})",
+        "workflow_schedule": one_of,
+    }
+    found = {}
+    for table in TABLE_NAMES:
+        columns = [
+            name
+            for (name,) in ask(
+                "select column_name from information_schema.columns where table_name = %s "
+                "and table_schema = '{schema}' order by ordinal_position",
+                [table],
+            )
+            if f"\n    {name} " in TABLES
+        ]
+        listed = ", ".join(f"{name}::text" for name in columns)
+        sql = f"select xmin::text, {listed} from {{schema}}.{table} {chosen.get(table, '')}"
+        found[table] = (columns, ask(f"{sql} order by id", {"types": types}))
+    return found

@@ -105,6 +105,7 @@ def migrate(url_or_store: str | Store, *, notify_trigger: bool | None = None) ->
 
     Raises:
         UsageError: the URL names no store that can be opened, or the store has no such trigger.
+        StoreUnavailable: others kept it from a lock on the tables for 10 minutes; it names one.
         StoreError: the database cannot be reached or refuses.
     """
     store = open_store(url_or_store)

@@ -50,8 +50,8 @@ ALLOWED = {
     "backends/postgres/statements.py load": "a schema, validated by url.read_schema and quoted",
     "backends/postgres/migrate.py Migration.sql": "the same schema, and the number and the name of "
     "a file of ours, which _FILE_NAME holds to letters and digits",
-    "backends/postgres/migrate.py _run": "a migration, made above, behind words of ours",
-    "backends/postgres/migrate.py _pending_switch": "the same schema, and a channel, below",
+    "backends/postgres/migrate.py _missing_switch": "the same schema, and a channel, below",
+    "backends/postgres/steps.py ": "a number that stands there",
     "backends/postgres/grants.py grants": "the same schema, and what _rights has made",
     "backends/postgres/grants.py _rights": "the same schema, and a role, validated and quoted",
     "backends/postgres/store.py PostgresStore._wait_on": "a channel's name, which is a number in "

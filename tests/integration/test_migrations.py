@@ -43,25 +43,6 @@ def shared(server, database_url):
         yield ask
 
 
-def snapshot(ask):
-    """Every row of every shared table in all the columns it has now, as text, xmin included."""
-    found = {}
-    for table in foreign.TABLE_NAMES:
-        columns = [
-            name
-            for (name,) in ask(
-                "select column_name from information_schema.columns where table_name = %s "
-                "and table_schema = '{schema}' order by ordinal_position",
-                [table],
-            )
-            if name not in ("fence", "headers", "crashes", "catch_up")
-        ]
-        listed = ", ".join(f"{name}::text" for name in columns)
-        rows = ask(f"select xmin::text, {listed} from {{schema}}.{table} order by id")
-        found[table] = (columns, rows)
-    return found
-
-
 def indexes(ask):
     """The definitions of all indexes of the schema, by name."""
     return dict(ask("select indexname, indexdef from pg_indexes where schemaname = '{schema}'"))
@@ -98,9 +79,9 @@ def test_pending_migrations_can_be_run_by_hand(server, database_url):
 
 def test_adoption_loses_and_rewrites_no_row(shared, database_url):
     """Rows of every status, events and schedules are the same afterwards, in the same place."""
-    before = snapshot(shared)
+    before = foreign.snapshot(shared)
     assert migrate(database_url) == ALL
-    assert snapshot(shared) == before
+    assert foreign.snapshot(shared) == before
 
 
 def test_adoption_keeps_what_the_others_need(shared, database_url):

@@ -64,6 +64,10 @@ class DataRefused(StoreError):
     """PostgreSQL cannot hold a value it was given; no such statement has an effect."""
 
 
+class LockNotGranted(StoreUnavailable):
+    """Somebody held a lock for longer than a statement was to wait for it."""
+
+
 class Connection(Protocol):
     """One session with the server, in autocommit; used by one thread at a time.
 
@@ -172,7 +176,8 @@ def has_input(file_number: int) -> bool:
     return bool(poll.poll(0))
 
 
-_UNAVAILABLE = ("08", "28", "3D", "53", "57", "25006", "55P03")
+_NOT_GRANTED = "55P03"
+_UNAVAILABLE = ("08", "28", "3D", "53", "57", "25006", _NOT_GRANTED)
 """Connection lost, login refused, no such database, out of resources, shut down or cancelled,
 read-only (a standby), lock not granted: waiting may help. SQLSTATEs and classes of PostgreSQL's
 documentation, appendix A."""
@@ -201,7 +206,8 @@ def translate(sqlstate: str | None, message: str, address: Address) -> StoreErro
         hint = ""
         if sqlstate == "25006":
             hint = " (it is read-only: connect to the primary server)"
-        return StoreUnavailable(f"the database {address} is unavailable{hint}: {words}")
+        kind = LockNotGranted if sqlstate == _NOT_GRANTED else StoreUnavailable
+        return kind(f"the database {address} is unavailable{hint}: {words}")
     if sqlstate in _CONFLICT:
         return StoreConflict(f"the database {address} undid a statement: {words}")
     if sqlstate in _NO_TABLES:

@@ -1,4 +1,7 @@
-"""Migrations: numbered, forward-only, each applied once, by however many ask at the same time."""
+"""Migrations: numbered, forward-only, each applied once, by however many ask at the same time.
+
+How a file is divided into steps, so that nobody who uses the tables is held up, is in `steps.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from importlib.resources import files
 
 from attrs import frozen
 
-from simpleworkflow.backends.postgres import statements
+from simpleworkflow.backends.postgres import statements, steps
 from simpleworkflow.backends.postgres.driver import Connection, schema_not_ready
+from simpleworkflow.backends.postgres.steps import Script
 from simpleworkflow.backends.postgres.url import Address
 from simpleworkflow.backends.postgres.wakeup import channel
 from simpleworkflow.core.errors import SchemaNotReady, UsageError
@@ -36,7 +40,7 @@ class Migration:
     source: str
 
     def sql(self, address: Address) -> str:
-        """Return the script for this schema; it records itself as applied in its transaction."""
+        """Return the file for this schema; its last step records that it was applied."""
         schema = address.quoted_schema
         return (
             f"{self.source.replace('{schema}', schema).strip()}\n\n"
@@ -96,15 +100,31 @@ def applied_version(connection: Connection, address: Address) -> int:
 
 def pending(connection: Connection, address: Address) -> list[tuple[str, str]]:
     """Return the (name, SQL) of each migration not yet applied."""
-    version = applied_version(connection, address)
-    return [(m.name, m.sql(address)) for m in all_migrations() if m.version > version]
+    return [(script.name, script.text) for script in _missing(connection, address)]
 
 
 def migrate(connection: Connection, address: Address) -> list[str]:
-    """Apply what is missing under an advisory lock and return the names of what was applied."""
+    """Apply what is missing under an advisory lock and return the names of what was applied.
+
+    Raises:
+        StoreUnavailable: others kept a step from its lock for too long; the message names who.
+        UsageError: the database cannot hold every text.
+        StoreError: as `translate` says.
+    """
     check_encoding(connection, address)
-    missing = _apply(connection, address, partial(pending, connection, address))
-    return [name for name, _ in missing]
+    applied = _apply(connection, address, partial(_missing, connection, address))
+    return [script.name for script in applied]
+
+
+def _missing(connection: Connection, address: Address) -> list[Script]:
+    version = applied_version(connection, address)
+    has_tables = statements.load("has_tables", address.quoted_schema)
+    [[is_in_use]] = connection.fetch(has_tables, {})
+    return [
+        steps.split(migration.name, migration.sql(address), is_in_use=is_in_use)
+        for migration in all_migrations()
+        if migration.version > version
+    ]
 
 
 def switch_notify_trigger(
@@ -125,42 +145,35 @@ def switch_notify_trigger(
         SchemaNotReady: there are no tables to put it on.
         StoreError: the role does not own them, or as `translate` says.
     """
-    find = partial(_pending_switch, connection, address, on)
-    return find() if dry_run else _apply(connection, address, find)
+    find = partial(_missing_switch, connection, address, on)
+    scripts = find() if dry_run else _apply(connection, address, find)
+    return [(script.name, script.text) for script in scripts]
 
 
-def _pending_switch(connection: Connection, address: Address, on: bool) -> list[tuple[str, str]]:
+def _missing_switch(connection: Connection, address: Address, on: bool) -> list[Script]:
     state = statements.load("notify_trigger", address.quoted_schema)
     if connection.fetch(state, {})[0][0] == (_ALL_PARTS if on else 0):
         return []
     name = "with_notify_trigger" if on else "without_notify_trigger"
     source = files(__package__).joinpath("optional", f"{name}.sql").read_text(encoding="utf-8")
     sql = source.replace("{channel}", channel(address.schema))
-    return [(name, sql.replace("{schema}", address.quoted_schema))]
+    sql = sql.replace("{schema}", address.quoted_schema)
+    return [steps.split(name, sql, is_in_use=True)]
 
 
 def _apply(
-    connection: Connection, address: Address, find: Callable[[], list[tuple[str, str]]]
-) -> list[tuple[str, str]]:
+    connection: Connection, address: Address, find: Callable[[], list[Script]]
+) -> list[Script]:
     """Find what is missing and run it, while nobody else changes the tables of this schema."""
     key = {"key": zlib.crc32(f"simpleworkflow:{address.schema}".encode())}
     pause = threading.Event()
     while not connection.fetch("select pg_try_advisory_lock(:key::bigint)", key)[0][0]:
         pause.wait(_LOCK_PAUSE)
     try:
-        missing = find()
-        for _, sql in missing:
-            _run(connection, sql)
+        missing, mover = find(), steps.Mover(connection, address)
+        for script in missing:
+            mover.run(script)
     finally:
         if connection.is_usable():
             connection.fetch("select pg_advisory_unlock(:key::bigint)", key)
     return missing
-
-
-def _run(connection: Connection, sql: str) -> None:
-    """Run a script for as long as it takes: an index on many rows takes long."""
-    limit, connection.answer_timeout = connection.answer_timeout, None
-    try:
-        connection.run_script(f"set local statement_timeout = 0;\n{sql}")
-    finally:
-        connection.answer_timeout = limit

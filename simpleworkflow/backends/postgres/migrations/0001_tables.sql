@@ -1,5 +1,5 @@
 -- The tables that programs in other languages share. On a database that has them, nothing happens
--- here: every statement asks first.
+-- here: every statement asks first. About the steps see steps.py.
 do $$
 begin
     -- Asking first matters: "if not exists" wants the right to create schemas even when it exists.
@@ -45,9 +45,6 @@ create table if not exists {schema}.workflow_event (
     created_at timestamptz not null default now()
 );
 
-create index if not exists idx_workflow_event_workflow_id
-    on {schema}.workflow_event (workflow_id, created_at desc);
-
 create table if not exists {schema}.workflow_schedule (
     id uuid primary key default gen_random_uuid(),
     type text not null,
@@ -64,6 +61,22 @@ create table if not exists {schema}.workflow_schedule (
     deleted_at timestamptz
 );
 
+-- What an attempt that was broken off has left would be taken for the index.
+do $$
+begin
+    if exists (select from pg_index
+                where indexrelid = to_regclass('{schema}.idx_workflow_event_workflow_id')
+                  and not indisvalid) then
+        drop index {schema}.idx_workflow_event_workflow_id;
+    end if;
+end
+$$;
+
+-- step: concurrently
+create index concurrently if not exists idx_workflow_event_workflow_id
+    on {schema}.workflow_event (workflow_id, created_at desc);
+
+-- step
 create index if not exists idx_workflow_schedule_next_run_at
     on {schema}.workflow_schedule (next_run_at) where enabled and deleted_at is null;
 create index if not exists idx_workflow_schedule_type

@@ -1,10 +1,13 @@
 -- What this library adds. Everything is additive: programs in other languages go on as before.
+-- About the steps see steps.py.
 
--- The proof of a lease: each claim of a run gets a greater one.
-alter table {schema}.workflow_run add column if not exists fence bigint not null default 0;
--- What travels beside the payload, such as a trace context.
-alter table {schema}.workflow_run add column if not exists headers jsonb;
+alter table {schema}.workflow_run
+    -- The proof of a lease: each claim of a run gets a greater one.
+    add column if not exists fence bigint not null default 0,
+    -- What travels beside the payload, such as a trace context.
+    add column if not exists headers jsonb;
 
+-- step
 -- The list of event types grows by rescued, released and discarded. The old constraint may have any
 -- name. The new one is wider, so no existing row needs to be looked at: not valid skips that.
 do $$
@@ -25,15 +28,36 @@ alter table {schema}.workflow_event
     check (event_type in ('created', 'leased', 'started', 'heartbeat', 'succeeded', 'failed',
                           'retried', 'cancelled', 'rescued', 'released', 'discarded')) not valid;
 
+-- step
+-- What an attempt that was broken off has left would be taken for the indexes below.
+do $$
+declare
+    broken text;
+begin
+    for broken in
+        select indexrelid::regclass from pg_index
+         where indexrelid in (to_regclass('{schema}.idx_workflow_run_pending'),
+                              to_regclass('{schema}.idx_workflow_run_leased'))
+           and not indisvalid
+    loop
+        execute format('drop index %s', broken);
+    end loop;
+end
+$$;
+
+-- step: concurrently
 -- Claims walk this one; see claim.sql.
-create index if not exists idx_workflow_run_pending
+create index concurrently if not exists idx_workflow_run_pending
     on {schema}.workflow_run (type collate "C", priority, run_at, created_at)
     where status = 'pending' and deleted_at is null;
+
+-- step: concurrently
 -- Rescues walk this one.
-create index if not exists idx_workflow_run_leased
+create index concurrently if not exists idx_workflow_run_leased
     on {schema}.workflow_run (lease_until)
     where status = 'leased' and deleted_at is null;
 
+-- step
 -- Replaced by the above, a duplicate of the unique constraint, and one that holds every row.
 drop index if exists {schema}.idx_workflow_run_claim;
 drop index if exists {schema}.idx_workflow_run_type_prefix;
