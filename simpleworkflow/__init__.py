@@ -1,5 +1,6 @@
 """Durable background work on PostgreSQL: submit runs, lease them, execute them, settle each."""
 
+from simpleworkflow.async_client import AsyncClient
 from simpleworkflow.backends.postgres.grants import grants
 from simpleworkflow.backends.registry import migrate, open_store, pending_migrations
 from simpleworkflow.client import Client
@@ -30,6 +31,7 @@ from simpleworkflow.schedules import Schedules
 from simpleworkflow.ticker import Ticker
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "Event",
     "IntentPoller",

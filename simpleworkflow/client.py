@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from types import TracebackType
@@ -22,7 +22,7 @@ from simpleworkflow.core.records import (
 )
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes
-from simpleworkflow.core.store import Migratable, RunReader, Store
+from simpleworkflow.core.store import JoinsTransactions, Migratable, RunReader, Store
 from simpleworkflow.schedules import Schedules
 
 BATCH = 1_000
@@ -87,6 +87,7 @@ class Client:
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         idempotency_key: str | None = None,
         headers: Mapping[str, object] | None = None,
+        connection: object | None = None,
     ) -> Submitted:
         """Record the intent to run something.
 
@@ -100,13 +101,19 @@ class Client:
             idempotency_key: at most one run with this key exists; when it is taken, the answer
                 names that run and nothing is created.
             headers: what travels beside the payload, and counts to its limit.
+            connection: a connection of yours to the database of the runs, of psycopg, pg8000,
+                SQLAlchemy or Django, or a session of SQLAlchemy. The run is created by it, in the
+                transaction it is in: your commit submits it, your rollback leaves nothing. By
+                default it is submitted at once, by a connection of this client's.
 
         Returns:
             The run's id, and whether this call created it.
 
         Raises:
-            UsageError: something in it cannot be stored; the message names it.
-            StoreError: the store cannot be reached or refuses.
+            UsageError: something in it cannot be stored, or the connection cannot be used; the
+                message names it.
+            StoreError: the store cannot be reached or refuses. Your transaction, if it is one of
+                yours, has then failed as by any other statement: roll it back.
         """
         (run_id,) = new_run_ids(1)
         run = new_run(
@@ -121,13 +128,16 @@ class Client:
             headers=headers,
             max_payload_bytes=self._max_payload_bytes,
         )
-        return self._store.submit([run])[0]
+        return self._create([run], connection)[0]
 
-    def submit_many(self, runs: Iterable[Mapping[str, object]]) -> list[Submitted]:
+    def submit_many(
+        self, runs: Iterable[Mapping[str, object]], *, connection: object | None = None
+    ) -> list[Submitted]:
         """Submit many runs in few statements; each is a mapping of the arguments of `submit`.
 
         All are checked before the first is sent. They are sent in batches of 1,000, or of fewer
-        where their payloads are large, each of which is created as a whole or not at all.
+        where their payloads are large, each of which is created as a whole or not at all. With a
+        `connection`, as for `submit`, your transaction is what makes them all one.
 
         Raises:
             UsageError: one of them cannot be stored; the message says which, and none is created.
@@ -138,7 +148,7 @@ class Client:
         checked = [self._from_mapping(*each) for each in zip(count(), ids, given)]
         answers: list[Submitted] = []
         for batch in _batches(checked):
-            answers += self._store.submit(batch)
+            answers += self._create(batch, connection)
         return answers
 
     def cancel(self, run_id: str) -> bool:
@@ -189,6 +199,16 @@ class Client:
         """Give up the connections of a store that was opened from a URL."""
         if self._is_own:
             self._store.close()
+
+    def _create(self, runs: Sequence[NewRun], connection: object | None) -> list[Submitted]:
+        if connection is None:
+            return self._store.submit(runs)
+        if not isinstance(self._store, JoinsTransactions):
+            raise UsageError(
+                f"{self._store!r} has no transactions that a submit could join: leave connection= "
+                "out, as in unit tests, or open a store on PostgreSQL"
+            )
+        return self._store.submit_on(connection, runs)
 
     def _from_mapping(self, index: int, id_: str, run: Mapping[str, object]) -> NewRun:
         try:

@@ -26,12 +26,11 @@ from simpleworkflow.backends.postgres.driver import (
     no_answer,
     translate,
 )
+from simpleworkflow.backends.postgres.statements import PARAMETER
 from simpleworkflow.backends.postgres.url import Address
 from simpleworkflow.core.errors import StoreError, UsageError
 
 T = TypeVar("T")
-
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 _DEFAULTS: dict[str, Any] = {
     "application_name": APPLICATION_NAME,
@@ -57,7 +56,7 @@ def _numbered(statement: str) -> tuple[bytes, tuple[str, ...]]:
     def mark(name: re.Match[str]) -> str:
         return f"${numbers.setdefault(name[1], len(numbers) + 1)}"
 
-    return _PARAMETER.sub(mark, statement).encode(), tuple(numbers)
+    return PARAMETER.sub(mark, statement).encode(), tuple(numbers)
 
 
 class _Session(psycopg.Connection[Any]):

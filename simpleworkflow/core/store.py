@@ -104,6 +104,22 @@ class RunReader(Protocol):
         ...
 
 
+@runtime_checkable
+class JoinsTransactions(Protocol):
+    """A store that creates runs in a transaction of the caller's."""
+
+    def submit_on(self, connection: object, runs: Sequence[NewRun]) -> list[Submitted]:
+        """Do as `submit` does, by a connection of the caller's and nothing else.
+
+        The runs are there, and idle workers told, once the caller commits; never, if he does not.
+        What fails here leaves his transaction as any statement of his own would that fails.
+
+        Raises:
+            UsageError: the connection is none that the store can use, or not in this state.
+        """
+        ...
+
+
 class Bell(Protocol):
     """What wakes a worker that waits for runs: rung by any thread, waited for by one."""
 

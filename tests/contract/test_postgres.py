@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from callers import login
 from pgbouncer import PgBouncer
 from schemas import Schemas
 from servers import Server
 
 from simpleworkflow.backends.postgres.url import parse_url
 from simpleworkflow.backends.registry import open_store
-from simpleworkflow.testing.contract import DeleteRun, OpenStore, StoreContract
+from simpleworkflow.testing.contract import DeleteRun, OpenConnection, OpenStore, StoreContract
 
 
 class PostgresContract(StoreContract):
@@ -46,6 +47,11 @@ class PostgresContract(StoreContract):
 
         return delete
 
+    @pytest.fixture
+    def open_connection(self, url: str) -> OpenConnection:
+        # With a limit: what would wait for a transaction of this very test is told so.
+        return lambda: psycopg.connect(parse_url(url).url, options="-c lock_timeout=10s")
+
 
 class TestPsycopg(PostgresContract):
     """Over psycopg."""
@@ -62,6 +68,11 @@ class TestPg8000(PostgresContract):
     def store_url(self, url: str) -> str:
         pytest.importorskip("pg8000")
         return url.replace("postgresql://", "postgresql+pg8000://", 1)
+
+    @pytest.fixture
+    def open_connection(self, url: str) -> OpenConnection:
+        dbapi = pytest.importorskip("pg8000.dbapi")
+        return lambda: dbapi.connect(**login(url))
 
 
 class TestPsycopgBehindPgBouncer(PostgresContract):

@@ -63,6 +63,7 @@ ROOMS = [
     Room("schedules", may=("core",), libraries=("attrs",)),
     Room("client", may=("core", "backends.registry", "schedules"), libraries=("attrs",)),
     Room("ticker", may=("core", "backends.registry", "worker")),
+    Room("async_client", may=("core", "backends.registry", "client")),
     Room("environment", may=("core",), when_used=("dotenv",)),
     Room(
         "poller",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 import signal
 from pathlib import Path
 
 import pytest
 from documents import ROOT
+from fastapi.testclient import TestClient
 from programs import running
+from servers import Server
+from strangers import new_database
+
+from simpleworkflow import IntentPoller
 
 EXAMPLES = ROOT / "examples"
 
@@ -39,6 +45,15 @@ OUTPUT = {
 }
 """Lines that each program prints; those that work until a signal have a test of their own."""
 
+ON_POSTGRES = {
+    "transactional_submit.py": [
+        "Refused: a yacht is too expensive",
+        "Shipping a book",
+        "1 run executed",
+    ],
+}
+"""The same for those that need a database, by its usual driver."""
+
 
 @pytest.fixture(params=["memory", "postgresql", "postgresql+pg8000"])
 def fresh_url(request: pytest.FixtureRequest) -> str:
@@ -52,7 +67,7 @@ def fresh_url(request: pytest.FixtureRequest) -> str:
 def test_every_example_is_tested():
     """No program is left out here."""
     programs = {path.name for path in EXAMPLES.glob("*.py")}
-    assert programs == {*OUTPUT, "email_worker.py"}
+    assert programs == {*OUTPUT, *ON_POSTGRES, "email_worker.py", "fastapi_app.py"}
 
 
 @pytest.mark.parametrize("name", OUTPUT)
@@ -63,6 +78,16 @@ def test_an_example_runs_to_its_end(name: str, fresh_url: str, tmp_path: Path):
         assert [line for line in OUTPUT[name] if line not in program.output.splitlines()] == []
 
 
+@pytest.mark.parametrize("name", ON_POSTGRES)
+def test_an_example_for_postgresql_runs_to_its_end(
+    name: str, one_database_url: str, tmp_path: Path
+):
+    """It prints nothing but what it is there to show."""
+    with running(EXAMPLES / name, tmp_path, DATABASE_URL=one_database_url) as program:
+        assert program.end() == 0, program.output
+        assert program.output.splitlines() == ON_POSTGRES[name]
+
+
 def test_the_worker_ends_in_order(fresh_url: str, tmp_path: Path):
     """The worker serves both of its types until SIGTERM, and then returns from start()."""
     with running(EXAMPLES / "email_worker.py", tmp_path, DATABASE_URL=fresh_url) as program:
@@ -70,3 +95,26 @@ def test_the_worker_ends_in_order(fresh_url: str, tmp_path: Path):
         assert program.end(signal.SIGTERM) == 0, program.output
         assert program.output.splitlines()[-1] == "Stopped, and nothing was left half done"
         assert "Sending sms to +49 30 1234" in program.output
+
+
+def test_the_web_service_submits_in_its_requests_transaction(
+    one_server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    """An order that is taken is executed and tells its status; one that is refused left nothing."""
+    with new_database(one_server) as database:
+        url = database.url.replace("postgres://", "postgresql://")
+        monkeypatch.setenv("DATABASE_URL", url)
+        with TestClient(runpy.run_path(str(EXAMPLES / "fastapi_app.py"))["app"]) as web:
+            assert web.post("/orders/yacht").status_code == 409
+            taken = web.post("/orders/book")
+            assert taken.status_code == 202
+            status = f"/runs/{taken.json()['run']}"
+            assert web.get(status).json() == {"status": "pending", "result": None}
+            poller = IntentPoller(url)
+            poller.register_executor("shop.ship.v1", lambda run: {"shipped": run.payload["item"]})
+            assert poller.drain() == 1
+            done = {"status": "succeeded", "result": {"shipped": "book"}}
+            assert web.get(status).json() == done
+            assert web.get("/runs/none").status_code == 404
+        orders = database.connection.execute("SELECT item FROM shop_order").fetchall()
+        assert orders == [("book",)]

@@ -222,6 +222,25 @@ def is_refused(connection: psycopg.Connection[Any], statement: str) -> bool:
 # What each role is for
 
 
+def test_a_producer_submits_in_a_transaction_of_its_own(staff):
+    """By its own connection, with a key that is taken; the client's store is not asked."""
+    with Client(staff.url) as client, staff.connect("producer") as connection:
+        first = client.submit("a.b.v1", {}, idempotency_key="k", connection=connection)
+        again = client.submit("a.b.v1", {}, idempotency_key="k", connection=connection)
+        assert (first.created, again.created, again.id) == (True, False, first.id)
+        connection.commit()
+        assert client.get(first.id).type == "a.b.v1"
+
+
+@pytest.mark.parametrize("part", ["worker", "operator"])
+def test_who_may_not_submit_may_not_by_a_connection_either(staff, part):
+    """The refusal names the command, as any other."""
+    with Client(staff.url) as client, staff.connect(part) as connection:
+        with pytest.raises(StoreError, match="`simpleworkflow grants` prints"):
+            client.submit("a.b.v1", {}, connection=connection)
+        connection.rollback()
+
+
 def test_a_producer_and_a_worker_bring_runs_to_every_end(staff, driver):
     """Success, retries, failure, a cancel before and during work, keys that are taken."""
     poller = a_poller(staff.url_of("worker", driver), retry_policy=AT_ONCE)

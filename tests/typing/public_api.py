@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 from simpleworkflow import (
+    AsyncClient,
     Client,
     Event,
     IntentPoller,
@@ -107,6 +108,27 @@ def scheduler(url: str) -> Ticker:
         assert_type(client.schedules.run_now(made.id), Submitted)
         client.schedules.delete(made.id)
     return Ticker(url)
+
+
+def in_a_transaction(url: str, connection: object) -> None:
+    """A connection of whatever library."""
+    with Client(url) as client:
+        sent = client.submit("notify.email.v1", {}, connection=connection)
+        assert_type(sent, Submitted)
+        runs = [{"type": "notify.email.v1", "payload": None}]
+        assert_type(client.submit_many(runs, connection=connection), list[Submitted])
+
+
+async def awaiting(url: str, session: object) -> None:
+    """The same methods, awaited."""
+    async with AsyncClient(url, auto_migrate=False, max_payload_bytes=1_000_000) as client:
+        submitted = await client.submit("notify.email.v1", {"to": "a@example.org"}, delay=1.5)
+        assert_type(submitted, Submitted)
+        assert_type(await client.submit_many([], connection=session), list[Submitted])
+        assert_type(await client.get(submitted.id), Run)
+        assert_type(await client.events(submitted.id), list[Event])
+        assert_type(await client.cancel(submitted.id), bool)
+    await client.aclose()
 
 
 def demo() -> None:

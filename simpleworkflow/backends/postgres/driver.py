@@ -182,8 +182,9 @@ _UNAVAILABLE = ("08", "28", "3D", "53", "57", "25006", _NOT_GRANTED)
 read-only (a standby), lock not granted: waiting may help. SQLSTATEs and classes of PostgreSQL's
 documentation, appendix A."""
 
-_CONFLICT = ("40001", "40P01")
-_NO_TABLES = ("42P01", "42703", "3F000")
+READ_ONLY = "25006"
+CONFLICT = ("40001", "40P01")
+NO_TABLES = ("42P01", "42703", "3F000")
 _NO_RIGHT = "42501"
 _REFUSED_DATA = ("22", "23", "54", "P0001")
 """Bad data, a constraint that somebody added, a limit of the server, somebody's trigger."""
@@ -204,13 +205,13 @@ def translate(sqlstate: str | None, message: str, address: Address) -> StoreErro
     words = " ".join(message.split())
     if sqlstate is None or sqlstate.startswith(_UNAVAILABLE):
         hint = ""
-        if sqlstate == "25006":
+        if sqlstate == READ_ONLY:
             hint = " (it is read-only: connect to the primary server)"
         kind = LockNotGranted if sqlstate == _NOT_GRANTED else StoreUnavailable
         return kind(f"the database {address} is unavailable{hint}: {words}")
-    if sqlstate in _CONFLICT:
+    if sqlstate in CONFLICT:
         return StoreConflict(f"the database {address} undid a statement: {words}")
-    if sqlstate in _NO_TABLES:
+    if sqlstate in NO_TABLES:
         return schema_not_ready(address, f"does not have the tables of this library ({words})")
     if sqlstate == _NO_RIGHT:
         return StoreError(

@@ -49,6 +49,15 @@ class Pool:
         finally:
             self._give_back(connection, is_good)
 
+    def check_open(self) -> None:
+        """Return if the pool was not closed.
+
+        Raises:
+            StoreClosed: it was.
+        """
+        if self._closed:
+            raise StoreClosed("this store was closed: open a new one")
+
     def close(self) -> None:
         """Close idle connections now and lent ones when they come back."""
         with self._changed:
@@ -78,8 +87,7 @@ class Pool:
         with self._changed:
             while not self._free and not self._closed:
                 self._changed.wait()
-            if self._closed:
-                raise StoreClosed("this store was closed: open a new one")
+            self.check_open()
             self._free -= 1
             return self._idle.pop() if self._idle else None
 

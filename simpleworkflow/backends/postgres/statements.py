@@ -9,6 +9,9 @@ import re
 from functools import cache
 from importlib.resources import files
 
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
+"""A `:name` parameter of a statement, and no cast."""
+
 _COMMENT = re.compile(r"^\s*--.*\n?", re.MULTILINE)
 
 

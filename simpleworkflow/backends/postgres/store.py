@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from simpleworkflow.backends.postgres import migrate, params, rows, statements
+from simpleworkflow.backends.postgres.callers import Fetch, fetch_on
 from simpleworkflow.backends.postgres.driver import (
     OPTIONS,
     Connection,
@@ -114,9 +115,27 @@ class PostgresStore(PostgresSchedules):
         ids = [check_run_id(run.id) for run in runs]
         wakes = any(not run.delay for run in runs)
         carries = wakes and self._notifier.take_turn()
-        created = self._create(runs, channel(self.address.schema) if carries else None)
+        created = self._create(runs, channel(self.address.schema) if carries else None, self._fetch)
         if wakes and not carries and created != set():
             self._notifier.notify()
+        return self._answers(runs, ids, created, self._fetch)
+
+    def submit_on(self, connection: object, runs: Sequence[NewRun]) -> list[Submitted]:
+        """See JoinsTransactions.submit_on."""
+        self._pool.check_open()
+        fetch = fetch_on(connection, self.address, self._clock)
+        if not runs:
+            return []
+        ids = [check_run_id(run.id) for run in runs]
+        # Sent with the caller's commit, of which nobody else hears: these cannot share one.
+        wakes = any(not run.delay for run in runs)
+        created = self._create(runs, channel(self.address.schema) if wakes else None, fetch)
+        return self._answers(runs, ids, created, fetch)
+
+    def _answers(
+        self, runs: Sequence[NewRun], ids: Sequence[str], created: set[str] | None, fetch: Fetch
+    ) -> list[Submitted]:
+        """Say of each run whether it is new (`created` None: all are), and which one it met."""
         if created is None:
             return [Submitted(id_, True) for id_ in ids]
         answers = []
@@ -125,7 +144,8 @@ class PostgresStore(PostgresSchedules):
             # A repeat within the group meets the first.
             created.discard(id_)
         taken = [place for place, answer in enumerate(answers) if not answer.created]
-        for place, id_ in zip(taken, self._find_taken([runs[i] for i in taken]), strict=True):
+        found = self._find_taken([runs[i] for i in taken], fetch)
+        for place, id_ in zip(taken, found, strict=True):
             answers[place] = Submitted(id_, False)
         return answers
 
@@ -341,23 +361,23 @@ class PostgresStore(PostgresSchedules):
         written = self._fetch(name, given)[0][0]
         return None if written is None else set(written)
 
-    def _create(self, runs: Sequence[NewRun], channel: str | None) -> set[str] | None:
+    def _create(self, runs: Sequence[NewRun], channel: str | None, fetch: Fetch) -> set[str] | None:
         """Insert these runs and notify the channel; return the new ones' ids, None for all."""
         try:
             if len(runs) == 1:
                 one = {**params.of_submit_one(runs[0]), "channel": channel}
-                return None if self._fetch("submit_one", one) else set()
+                return None if fetch("submit_one", one) else set()
             asked = {**params.of_submit(runs), "channel": channel, "count": len(runs)}
-            created = self._fetch("submit", asked)[0][0]
+            created = fetch("submit", asked)[0][0]
         except DataRefused as exc:
             raise NotStorable(f"nothing was submitted: {exc}") from exc
         return None if created is None else set(created)
 
-    def _find_taken(self, runs: Sequence[NewRun]) -> list[str]:
+    def _find_taken(self, runs: Sequence[NewRun], fetch: Fetch) -> list[str]:
         """Return the id of the existing run for each of these, whose key or id is taken."""
         if not runs:
             return []
-        found = {row[0]: row[1] for row in self._fetch("find_taken", params.of_lookup(runs))}
+        found = {row[0]: row[1] for row in fetch("find_taken", params.of_lookup(runs))}
         for place, run in enumerate(runs):
             if place not in found:
                 raise StoreConflict(

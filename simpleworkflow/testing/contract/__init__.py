@@ -11,8 +11,9 @@ Subclass StoreContract with one fixture and let pytest collect it:
 which at the start of a test are none. The store asks `clock` for the time; the tests move it.
 
 A store that keeps no history (it is no RunReader) skips the laws about it, and one that keeps no
-schedules (no ScheduleStore) those about them. One whose rows may be
-marked as deleted gives one more fixture, `delete_run`; without it those laws are skipped.
+schedules (no ScheduleStore) those about them. One whose rows may be marked as deleted gives one
+more fixture, `delete_run`, and one that joins transactions of its callers, `open_connection`;
+without them those laws are skipped.
 """
 
 import pytest
@@ -28,6 +29,7 @@ pytest.register_assert_rewrite(
             "examination",
             "fencing",
             "history",
+            "joining",
             "leases",
             "ordering",
             "races",
@@ -47,6 +49,7 @@ from simpleworkflow.testing.contract.deletion import DeletionLaws  # noqa: E402
 from simpleworkflow.testing.contract.examination import DeleteRun, OpenStore  # noqa: E402
 from simpleworkflow.testing.contract.fencing import FencingLaws  # noqa: E402
 from simpleworkflow.testing.contract.history import HistoryLaws  # noqa: E402
+from simpleworkflow.testing.contract.joining import JoiningLaws, OpenConnection  # noqa: E402
 from simpleworkflow.testing.contract.leases import LeaseLaws  # noqa: E402
 from simpleworkflow.testing.contract.ordering import OrderLaws  # noqa: E402
 from simpleworkflow.testing.contract.races import RaceLaws  # noqa: E402
@@ -57,7 +60,7 @@ from simpleworkflow.testing.contract.settling import SettleLaws  # noqa: E402
 from simpleworkflow.testing.contract.submitting import SubmitLaws  # noqa: E402
 from simpleworkflow.testing.contract.values import ValueLaws  # noqa: E402
 
-__all__ = ["DeleteRun", "OpenStore", "StoreContract"]
+__all__ = ["DeleteRun", "OpenConnection", "OpenStore", "StoreContract"]
 
 
 class StoreContract(
@@ -68,6 +71,7 @@ class StoreContract(
     FencingLaws,
     SettleLaws,
     CancelLaws,
+    JoiningLaws,
     RaceLaws,
     HistoryLaws,
     ReadingLaws,
