@@ -17,6 +17,7 @@ MEANING = {
     Move.FAIL: "the attempt failed or its worker died, and none is left or wanted",
     Move.RELEASE: "a worker gives back an unfinished run; no attempt is counted",
     Move.CANCEL: "somebody no longer wants it",
+    Move.REVIVE: "an operator has it tried again, with all its attempts",
 }
 
 
@@ -42,8 +43,9 @@ stateDiagram-v2
 |---|---|---|---|---|
 {chr(10).join(_row(move) for move in Move)}
 
-Nothing leads out of {_listed(ends)}. An outcome that arrives after a cancel
-is kept as the event `discarded`, and the run stays as it is.
+No worker leads a run out of {_listed(ends)}: a run that stands there has ended.
+`retried` after `failed` is an operator's, and says so in its data (`"by": "operator"`). An outcome
+that arrives after a cancel is kept as the event `discarded`, and the run stays as it is.
 """
 
 

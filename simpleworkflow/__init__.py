@@ -4,6 +4,7 @@ from simpleworkflow.async_client import AsyncClient
 from simpleworkflow.backends.postgres.grants import grants
 from simpleworkflow.backends.registry import migrate, open_store, pending_migrations
 from simpleworkflow.client import Client
+from simpleworkflow.core.admin import Answer, TypeStats
 from simpleworkflow.core.errors import (
     LeaseLost,
     PermanentFailure,
@@ -25,12 +26,14 @@ from simpleworkflow.core.states import Status
 from simpleworkflow.core.store import Store
 from simpleworkflow.executor import WorkflowExecutor
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
+from simpleworkflow.operator import Operator
 from simpleworkflow.poller import IntentPoller
 from simpleworkflow.run import WorkflowRun
 from simpleworkflow.schedules import Schedules
 from simpleworkflow.ticker import Ticker
 
 __all__ = [
+    "Answer",
     "AsyncClient",
     "Client",
     "Event",
@@ -38,6 +41,7 @@ __all__ = [
     "LeaseLost",
     "MetricsCollector",
     "Observer",
+    "Operator",
     "PermanentFailure",
     "PrometheusMetrics",
     "RetryAfter",
@@ -56,6 +60,7 @@ __all__ = [
     "StoreUnavailable",
     "Submitted",
     "Ticker",
+    "TypeStats",
     "UsageError",
     "WorkflowExecutor",
     "WorkflowRun",

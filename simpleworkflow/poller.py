@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from simpleworkflow.backends.registry import open_store
+from simpleworkflow.backends.registry import open_store, run_admin
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.events import Observer
 from simpleworkflow.core.lease import check_lease
@@ -69,6 +69,8 @@ class IntentPoller:
             the work is done, and another attempt would do it again.
         max_error_chars: to how many characters an error is cut, and marked as cut, before it is
             recorded as `last_error`; 16,384 by default, from 100 to 67,108,863.
+        retention: delete runs with their histories and keys so long after they ended, in small
+            batches beside the work; seconds or a timedelta. None, the default, keeps them.
         observers: callables that are told of every event of `simpleworkflow.core.events`.
         auto_migrate: create or update the tables at the start; False by default.
 
@@ -94,6 +96,7 @@ class IntentPoller:
         schedules: bool = True,
         max_result_bytes: int = DEFAULT_JSON_BYTES,
         max_error_chars: int = DEFAULT_ERROR_CHARS,
+        retention: float | timedelta | None = None,
         observers: Iterable[Observer] = (),
         auto_migrate: bool = False,
     ) -> None:
@@ -120,6 +123,7 @@ class IntentPoller:
             schedules=schedules,
             max_result_bytes=check_max_bytes(max_result_bytes, "max_result_bytes"),
             max_error_chars=check_max_chars(max_error_chars, "max_error_chars"),
+            retention=None if retention is None else check_duration(retention, "retention"),
         )
         self._report = Report(_observers(metrics, observers))
         self._auto_migrate = auto_migrate
@@ -128,6 +132,8 @@ class IntentPoller:
         self._starting = threading.Lock()
         # A URL that cannot work is the caller's mistake here, not one of a thread started later.
         self._store: Store | None = open_store(db_url)
+        if retention is not None:
+            run_admin(self._store)
 
     @classmethod
     def from_env(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from simpleworkflow.core.records import Event, Run
-from simpleworkflow.core.states import EVENT_OF, EventType, Move, Status, next_status
+from simpleworkflow.core.states import EVENT_OF, TRANSITIONS, EventType, Move, Status, next_status
 
-MOVE_OF = {kind: move for move, kind in EVENT_OF.items()}
+MOVE_OF = {kind: move for move, kind in EVENT_OF.items() if move is not Move.REVIVE}
+MOVES_FROM = {(status, EVENT_OF[m]): m for status, m in TRANSITIONS if m in EVENT_OF}
 
 
 def walk(run: Run, events: Sequence[Event]) -> Iterator[tuple[int, str | None, Move | None]]:
@@ -23,7 +24,8 @@ def walk(run: Run, events: Sequence[Event]) -> Iterator[tuple[int, str | None, M
             assert (event.data["fence"], event.data["worker_id"]) == (fence, holder), events
             is_discarded = True
             continue
-        move = MOVE_OF[EventType(event.type)]
+        kind = EventType(event.type)
+        move = MOVES_FROM.get((status, kind), MOVE_OF[kind])
         # An IllegalTransition here is a run that moved as none may.
         status = next_status(status, move)
         if move in (Move.CLAIM, Move.RESCUE):
@@ -31,6 +33,9 @@ def walk(run: Run, events: Sequence[Event]) -> Iterator[tuple[int, str | None, M
             assert event.data.get("lost_by") == (holder if move is Move.RESCUE else None), events
             fence, holder = fence + 1, event.data["worker_id"]
             yield fence, holder, None
+        elif move is Move.REVIVE:
+            assert event.data.get("by") == "operator", events
+            fence += 1
         elif move is not Move.CANCEL:
             assert (event.data["fence"], event.data["worker_id"]) == (fence, holder), events
             holder = None

@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from attrs import define, field
 
+from simpleworkflow.backends.memory_admin import MemoryAdmin
 from simpleworkflow.backends.memory_schedules import MemorySchedules
 from simpleworkflow.core import lease as lease_law
 from simpleworkflow.core.errors import NotStorable, StoreClosed
@@ -65,7 +66,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore(MemorySchedules):
+class MemoryStore(MemoryAdmin, MemorySchedules):
     """A Store in memory: for unit tests, for trying things out, and as the model of the others.
 
     Args:
@@ -158,11 +159,11 @@ class MemoryStore(MemorySchedules):
             found.sort(key=lambda row: row.created_at, reverse=True)
             return [_to_run(row) for row in found[: max(0, limit)]]
 
-    def delete(self, run_ids: Sequence[str]) -> list[bool]:
-        """Hide runs from every claim, rescue and `get`; their keys and histories stay."""
+    def hide(self, run_ids: Sequence[str]) -> list[bool]:
+        """Mark runs as deleted, as another program does: even those that have not ended."""
         ids = [check_run_id(run_id) for run_id in run_ids]
         with self._locked() as (tables, now):
-            return [self._delete_one(tables, run_id, now) for run_id in ids]
+            return [self._hide_one(tables, run_id, now) for run_id in ids]
 
     def wait_for_runs(self, bell: Bell, seconds: float) -> None:
         """Return when a run may have become claimable, the bell rings, or `seconds` are over."""
@@ -206,7 +207,7 @@ class MemoryStore(MemorySchedules):
             headers_json=checked.headers_json,
             created_at=now,
             updated_at=now,
-            sequence=len(tables.rows),
+            sequence=tables.submitted,
         )
         tables.add(row, now)
         self._record(tables, row, EventType.CREATED, {}, now)
@@ -340,7 +341,7 @@ class MemoryStore(MemorySchedules):
             self._record(tables, row, EVENT_OF[Move.CANCEL], data, now)
         return row.status
 
-    def _delete_one(self, tables: _Tables, run_id: str, now: datetime) -> bool:
+    def _hide_one(self, tables: _Tables, run_id: str, now: datetime) -> bool:
         row = tables.visible(run_id)
         if row is None:
             return False
@@ -458,6 +459,7 @@ class _Tables:
         self.keys: dict[str, _Row] = {}
         self.leased: dict[str, _Row] = {}
         self.schedules: dict[str, Schedule] = {}
+        self.submitted = 0
         self.last_event_id = 0
         self._last_ticket = 0
         self._queues: dict[str, _Queue] = {}
@@ -476,10 +478,18 @@ class _Tables:
 
     def add(self, row: _Row, now: datetime) -> None:
         """Keep a new row."""
+        self.submitted += 1
         self.rows[row.id] = row
         if row.idempotency_key is not None:
             self.keys[row.idempotency_key] = row
         self._place(row, now)
+
+    def remove(self, row: _Row) -> None:
+        """Forget a row that nothing is to claim."""
+        del self.rows[row.id]
+        if row.idempotency_key is not None and self.keys.get(row.idempotency_key) is row:
+            del self.keys[row.idempotency_key]
+        self.leased.pop(row.id, None)
 
     def move(self, row: _Row, move: Move, now: datetime) -> None:
         """Bring a row to the status that the move leads to, and where it is found by it."""

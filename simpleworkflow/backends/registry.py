@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from simpleworkflow.core.errors import UsageError
-from simpleworkflow.core.store import Migratable, Store
+from simpleworkflow.core.store import Migratable, RunAdmin, Store
 
 ENTRY_POINT_GROUP = "simpleworkflow.backends"
 
@@ -91,6 +91,17 @@ def open_store(url_or_store: str | Store, *, clock: Clock | None = None) -> Stor
         )
     opener = _OPENERS.get(scheme) or _from_entry_points(scheme)
     return opener(url, clock=clock)
+
+
+def run_admin(store: Store) -> RunAdmin:
+    """Return the store as one that does what operators ask for.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not isinstance(store, RunAdmin):
+        raise UsageError(f"{store!r} cannot list, retry, delete or purge runs: it is no RunAdmin")
+    return store
 
 
 def migrate(url_or_store: str | Store, *, notify_trigger: bool | None = None) -> list[str]:

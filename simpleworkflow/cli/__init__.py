@@ -19,6 +19,9 @@ _COMMANDS = {
     "submit": "simpleworkflow.cli.submit",
     "ticker": "simpleworkflow.cli.ticker",
     "worker": "simpleworkflow.cli.worker",
+    "purge": "simpleworkflow.cli.purge",
+    "runs": "simpleworkflow.cli.runs",
+    "stats": "simpleworkflow.cli.stats",
 }
 
 

@@ -1,8 +1,10 @@
 """Transition law: a run moves only as TRANSITIONS says; a missing entry is an IllegalTransition.
 
 1. A run is born `pending` and is claimed at most by one worker at a time.
-2. `succeeded`, `failed` and `cancelled` are terminal: nothing leads out of them.
-3. Every move but a lease's upkeep leaves one event in the run's history, named by EVENT_OF.
+2. `succeeded`, `failed` and `cancelled` are terminal: no worker's move leads out of them. Of a
+   `failed` run an operator may think better: `revive` makes it `pending` again.
+3. Every move but a lease's upkeep leaves one event in the run's history, named by EVENT_OF. The
+   event and the status before it name the move.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class Move(StrEnum):
     FAIL = "fail"
     RELEASE = "release"
     CANCEL = "cancel"
+    REVIVE = "revive"
 
 
 class EventType(StrEnum):
@@ -60,9 +63,11 @@ TRANSITIONS: dict[tuple[Status, Move], Status] = {
     (Status.LEASED, Move.FAIL): Status.FAILED,
     (Status.LEASED, Move.RELEASE): Status.PENDING,
     (Status.LEASED, Move.CANCEL): Status.CANCELLED,
+    (Status.FAILED, Move.REVIVE): Status.PENDING,
 }
 
-TERMINAL = frozenset(Status) - {status for status, _ in TRANSITIONS}
+TERMINAL = frozenset(Status) - {status for status, move in TRANSITIONS if move is not Move.REVIVE}
+"""A run that stands there has ended: nothing more happens to it, unless it is revived."""
 
 EVENT_OF: dict[Move, EventType] = {
     Move.CLAIM: EventType.LEASED,
@@ -72,6 +77,7 @@ EVENT_OF: dict[Move, EventType] = {
     Move.FAIL: EventType.FAILED,
     Move.RELEASE: EventType.RELEASED,
     Move.CANCEL: EventType.CANCELLED,
+    Move.REVIVE: EventType.RETRIED,
 }
 
 

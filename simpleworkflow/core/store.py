@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
+from simpleworkflow.core.admin import Answer, Purged, RunFilter, TypeStats
 from simpleworkflow.core.records import (
     Claim,
     Event,
@@ -116,6 +117,45 @@ class JoinsTransactions(Protocol):
 
         Raises:
             UsageError: the connection is none that the store can use, or not in this state.
+        """
+        ...
+
+
+@runtime_checkable
+class RunAdmin(Protocol):
+    """Does what operators ask for, beside what workers do."""
+
+    def find(self, wanted: RunFilter, limit: int, after: Run | None) -> list[Run]:
+        """Return up to `limit` runs that are meant, the newest first, those after `after`.
+
+        The order is `core.admin.place_of`. Deleted ones are left out.
+        """
+        ...
+
+    def retry(self, run_ids: Sequence[str]) -> list[Answer]:
+        """Make failed runs pending and due, at attempt 0 again, each with a `retried` event.
+
+        Its data say `"by": "operator"`, and the attempt number that the run had come to. The fence
+        grows, so that no settlement of an earlier claim is taken, nor said to be applied.
+        """
+        ...
+
+    def delete(self, run_ids: Sequence[str]) -> list[Answer]:
+        """Hide runs that have ended from every list, claim and `get`; keys and histories stay."""
+        ...
+
+    def stats(self) -> list[TypeStats]:
+        """Return how the runs of each type stand, by type: of those with any at all to tell of."""
+        ...
+
+    def purge(
+        self, older_than: timedelta, statuses: frozenset[Status], limit: int, after: str | None
+    ) -> Purged:
+        """Look at up to `limit` runs whose id is greater than `after`, and delete the old ones.
+
+        They go with their histories and keys, if `core.admin.is_purgeable` says so. One that
+        somebody else has locked at the moment is passed over, as is one whose id says that it
+        cannot be old enough. Only one purge of a store is at work at a time.
         """
         ...
 

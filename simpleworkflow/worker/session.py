@@ -13,12 +13,13 @@ from simpleworkflow.core.events import PollFailed, PollSucceeded, RunClaimed, Ru
 from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
 from simpleworkflow.core.records import Claim, Crashed
 from simpleworkflow.core.routing import Route
-from simpleworkflow.core.store import ScheduleStore, Store, Wakeups
+from simpleworkflow.core.store import RunAdmin, ScheduleStore, Store, Wakeups
 from simpleworkflow.executor import ExecutorRegistry
 from simpleworkflow.worker.bell import Bell
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun, HeldRuns
 from simpleworkflow.worker.report import Report, StateLog, fields, logger
+from simpleworkflow.worker.retention import Retention
 from simpleworkflow.worker.runner import Runner
 from simpleworkflow.worker.settings import Settings
 from simpleworkflow.worker.settler import Settler
@@ -84,6 +85,9 @@ class Session:
             store, self._held, settings.max_error_chars, report, self._changed.ring
         )
         self._runner.connect(self._heartbeat, self._settler)
+        self._retention = None
+        if settings.retention is not None and isinstance(store, RunAdmin):
+            self._retention = Retention(store, settings.retention)
 
     def stop(self) -> None:
         """Ask `run` to end; the second time, without waiting for executors.
@@ -104,6 +108,8 @@ class Session:
         ends_at = None if timeout is None else time.monotonic() + timeout
         self._heartbeat.start()
         self._settler.start()
+        if self._retention is not None:
+            self._retention.start()
         try:
             self._claim_until_stopped(until_idle, ends_at)
         finally:
@@ -242,6 +248,8 @@ class Session:
 
     def _shut_down(self) -> None:
         """End in order: no new runs, then the runs at work, their outcomes, and last the beats."""
+        if self._retention is not None:
+            self._retention.stop()
         self._runner.give_back()
         ends_at = time.monotonic() + self._settings.shutdown_timeout
         while self._is_at_work() and not self._is_urgent:
@@ -256,6 +264,8 @@ class Session:
         self._runner.stop(timeout=0.1)
         self._heartbeat.stop()
         self._heartbeat.join()
+        if self._retention is not None:
+            self._retention.join()
 
     def _is_at_work(self) -> bool:
         # A run is undecided before its thread counts as running, so none slips through between.

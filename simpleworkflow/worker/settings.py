@@ -30,3 +30,4 @@ class Settings:
     schedules: bool
     max_result_bytes: int
     max_error_chars: int
+    retention: timedelta | None

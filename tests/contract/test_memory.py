@@ -28,7 +28,7 @@ class TestMemoryStore(StoreContract):
 
     @pytest.fixture
     def delete_run(self, name: str, clock: FakeClock) -> DeleteRun:
-        return lambda run_id: named_store(name, clock).delete([run_id])
+        return lambda run_id: named_store(name, clock).hide([run_id])
 
 
 def test_a_name_is_one_store_and_another_name_another() -> None:
@@ -110,4 +110,4 @@ def test_deleting_says_of_each_run_whether_it_was_there() -> None:
     store = MemoryStore()
     run_id = submit(store)
 
-    assert store.delete([run_id, run_id, str(uuid4())]) == [True, False, False]
+    assert store.hide([run_id, run_id, str(uuid4())]) == [True, False, False]

@@ -31,6 +31,7 @@ from servers import Server
 from simpleworkflow.backends.memory import MemoryStore
 from simpleworkflow.backends.postgres.url import parse_url
 from simpleworkflow.backends.registry import open_store
+from simpleworkflow.core.admin import new_filter
 from simpleworkflow.core.decide import decide
 from simpleworkflow.core.records import (
     Claim,
@@ -43,6 +44,7 @@ from simpleworkflow.core.records import (
 )
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.routing import Route
+from simpleworkflow.core.states import TERMINAL, Status
 from simpleworkflow.testing.clock import FakeClock
 
 EXAMPLES = os.environ.get("SIMPLEWORKFLOW_MODEL_EXAMPLES")
@@ -268,18 +270,42 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(
         group=st.lists(claims | runs, min_size=1, max_size=2),
-        how=st.sampled_from(["cancel", "cancel with an unknown one", "mark as deleted"]),
+        how=st.sampled_from(
+            ["cancel", "cancel with an unknown one", "mark as deleted", "retry", "delete"]
+        ),
     )
-    def remove(self, group, how):
-        """Cancel runs, claimed ones or any, or mark them as deleted, as an operator does."""
+    def operate(self, group, how):
+        """Do what an operator does with runs, claimed ones or any, or mark them as deleted."""
         ids = [one.run_id if isinstance(one, Claim) else one.id for one in group]
         if how == "mark as deleted":
-            self.memory.delete(ids)
+            self.memory.hide(ids)
             self._delete(ids)
         elif how == "cancel":
             self.both(lambda store: store.cancel(ids))
+        elif how == "retry":
+            self.both(lambda store: store.retry([*ids, UNKNOWN]))
+        elif how == "delete":
+            self.both(lambda store: store.delete([*ids, UNKNOWN]))
         else:
             self.both(lambda store: store.cancel([UNKNOWN, *ids]))
+
+    @rule(seconds=st.sampled_from([1, 60, 3_600]))
+    def purge(self, seconds):
+        """Delete what ended long ago."""
+        self.both(lambda store: store.purge(timedelta(seconds=seconds), TERMINAL, 100, None).count)
+
+    @rule(status=st.sampled_from([None, *Status]), limit=st.integers(1, 3))
+    def look(self, status, limit):
+        """List some runs, page by page, and count them."""
+        wanted = new_filter(statuses=status)
+
+        def pages(store):
+            first = store.find(wanted, limit, None)
+            then = store.find(wanted, limit, first[-1]) if first else []
+            return [run.id for run in (*first, *then)]
+
+        self.both(pages)
+        self.both(lambda store: store.stats())
 
     @rule(seconds=st.sampled_from([30, 5, 1, 60, 300, 3_600]))
     def pass_time(self, seconds):
@@ -301,9 +327,9 @@ def test_postgresql_does_what_memory_does(driver: str, one_server: Server, schem
 
         def delete(ids: list[str]) -> None:
             connection.execute(
-                f"update {address.quoted_schema}.workflow_run set deleted_at = now()"
-                " where id = any(%s::uuid[])",
-                [ids],
+                f"update {address.quoted_schema}.workflow_run"
+                " set deleted_at = %s, updated_at = %s where id = any(%s::uuid[])",
+                [clock(), clock(), ids],
             )
 
         def two_stores() -> TwoStores:

@@ -47,10 +47,10 @@ ROOMS = [
     Room("core.schedule", may=("core",), libraries=("attrs",), when_used=("cronsim",)),
     Room("core*", may=("core",), libraries=("attrs",)),
     Room("backends", may=()),
-    # A store and its parts, in files of their own.
+    # A store and its parts, in files of their own, which know the store by its types.
     Room(
         "backends.memory*",
-        may=("core", "backends.memory", "backends.memory_schedules"),
+        may=("core", "backends.memory", "backends.memory_admin", "backends.memory_schedules"),
         libraries=("attrs",),
     ),
     Room("backends.postgres*", may=("core", "backends.postgres"), libraries=("attrs",)),
@@ -64,6 +64,7 @@ ROOMS = [
     Room("client", may=("core", "backends.registry", "schedules"), libraries=("attrs",)),
     Room("ticker", may=("core", "backends.registry", "worker")),
     Room("async_client", may=("core", "backends.registry", "client")),
+    Room("operator", may=("core", "backends.registry")),
     Room("environment", may=("core",), when_used=("dotenv",)),
     Room(
         "poller",

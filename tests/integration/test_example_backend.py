@@ -19,6 +19,7 @@ PACKAGE = ROOT / "examples/backend_package"
 DECLARED = {
     "this backend declares no deleted rows: it gives no fixture delete_run",
     "this store joins no transactions: it is no JoinsTransactions",
+    "this store does nothing for operators: it is no RunAdmin",
 }
 """What an SQLite file of our own has no use for."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from workers import AT_ONCE, PATIENCE, Seen, a_poller, met, working
 
 from simpleworkflow import (
     Client,
+    Operator,
     PermanentFailure,
     RetryAfter,
     RunNotFound,
@@ -71,7 +72,7 @@ MAY_UPDATE = {
         "workflow_schedule": "next_run_at last_run_at updated_at",
     },
     "operator": {
-        "workflow_run": "status priority run_at attempt max_attempts leased_by lease_until"
+        "workflow_run": "status priority run_at attempt max_attempts leased_by lease_until fence"
         " last_error updated_at deleted_at",
         "workflow_schedule": "*",
     },
@@ -374,6 +375,54 @@ def test_who_manages_schedules_makes_and_changes_them_and_a_worker_fires_them(st
         assert client.schedules.list() == []
 
 
+def test_an_operator_finds_retries_deletes_counts_and_purges(staff, driver):
+    """The whole of Operator takes no other right."""
+    with Client(staff.url_of("producer", driver)) as client:
+        bad, done = (client.submit(f"{kind}.v1", {}, max_attempts=1).id for kind in ("bad", "good"))
+    poller = a_poller(staff.url_of("worker", driver))
+    poller.register_executor("bad.v1", lambda run: 1 / run.attempt)
+    poller.register_executor("good.v1", lambda run: None)
+    poller.drain(PATIENCE)
+    with Operator(staff.url_of("operator", driver)) as operator:
+        assert [run.id for run in operator.find(statuses="failed")] == [bad]
+        assert operator.stats()[0].failed_last_hour == 1
+        assert operator.retry([bad])[0].done
+        assert [run.id for run in operator.find(statuses="pending")] == [bad]
+        assert operator.delete([done])[0].done
+        assert operator.cancel([bad])[0].done
+        assert operator.purge(1e-6) == 2
+        assert operator.find() == []
+    events = f"select count(*) from {staff.schema}.workflow_event"
+    assert staff.owner.execute(events.encode()).fetchone() == (0,)
+
+
+def eventually(happened: Callable[[], object]) -> bool:
+    """Whether it happens within fifteen seconds."""
+    never = threading.Event()
+    return any(happened() or never.wait(0.05) for _ in range(300))
+
+
+def test_a_worker_with_a_retention_is_an_operator_too(staff, driver, caplog):
+    """With its own part alone it says that it may not, and works on; with both it deletes."""
+
+    def work_until(happened: Callable[[], object]) -> bool:
+        done = threading.Event()
+        poller = a_poller(staff.url_of("worker", driver), retention=1)
+        poller.register_executor("a.b.v1", lambda run: done.set())
+        with working(poller):
+            client.submit("a.b.v1", {})
+            met(done)
+            return eventually(happened)
+
+    with Client(staff.url_of("producer", driver)) as client, Operator(staff.url) as operator:
+        client.cancel(client.submit("a.b.v1", {}).id)
+        assert work_until(lambda: "deleting old runs fails" in caplog.text)
+        assert "may not do that" in caplog.text
+        assert len(operator.find()) == 2
+        staff.owner.execute(grants(staff.schema, operator=staff.roles["worker"]).encode())
+        assert work_until(lambda: not operator.find())
+
+
 def test_one_role_may_have_several_parts(server, database_url):
     """A worker whose executors submit runs is a producer too."""
     migrate(database_url)
@@ -457,10 +506,16 @@ def refused_calls(staff: Staff, part: str, driver: str) -> Iterator[Any]:
         yield lambda: client.schedules.create("a.b.v1", {}, cron="0 9 * * 1")
         yield lambda: client.submit("a.b.v1", {})
         yield lambda: client.submit_many([{"type": "a.b.v1", "payload": {}}])
-    if part != "worker":
+    if part == "producer":
         yield lambda: store.claim(EVERYTHING, 1, "w", LEASE)
         yield lambda: store.rescue(EVERYTHING, 1, "w", LEASE)
     yield lambda: migrate(staff.url_of(part, driver), notify_trigger=True)
+    operator = Operator(store)
+    if part != "operator":
+        yield lambda: operator.delete([str(uuid.uuid4())])
+        yield lambda: operator.purge(1)
+    if part == "producer":
+        yield lambda: operator.retry([str(uuid.uuid4())])
     client.close()
     store.close()
 

@@ -25,6 +25,7 @@ ALL = [
     "0003_history_without_foreign_key",
     "0004_crashes",
     "0005_schedules",
+    "0006_retention",
 ]
 LEASE = timedelta(seconds=30)
 

@@ -18,10 +18,13 @@ from simpleworkflow import RetryPolicy, open_store
 from simpleworkflow.backends.postgres import params, statements
 from simpleworkflow.backends.postgres.driver import SESSION_SETTINGS
 from simpleworkflow.backends.postgres.store import PostgresStore
+from simpleworkflow.client import new_run_ids
+from simpleworkflow.core.admin import new_filter
 from simpleworkflow.core.decide import decide
 from simpleworkflow.core.records import (
     Claim,
     Extension,
+    Failed,
     Outcome,
     Released,
     Settlement,
@@ -29,6 +32,7 @@ from simpleworkflow.core.records import (
     new_run,
 )
 from simpleworkflow.core.routing import Route
+from simpleworkflow.core.states import TERMINAL, Status
 
 GROUP = 50
 LEASE = timedelta(seconds=30)
@@ -118,6 +122,7 @@ class Explained:
             psycopg.sql.SQL("explain (analyze, format json) execute one ({})").format(literals)
         ).fetchone()
         assert answer is not None
+        self._connection.execute("deallocate one")
         plan = answer[0] if isinstance(answer[0], list) else json.loads(answer[0])
         return list(_walk(plan[0]["Plan"]))
 
@@ -223,3 +228,100 @@ def test_a_cancel_looks_up_each_run_once(store: PostgresStore, explained: Explai
     """It reads its own rows, to find and to update them."""
     ids = [claim.run_id for claim in claimed(store)]
     assert_frugal(explained.nodes("cancel", params.of_cancel(ids)), at_most=2 * GROUP)
+
+
+# What operators ask: no list looks at all runs for a few of them, and a purge only at old ones.
+
+
+def found(
+    explained: Explained, part: str, limit: int = GROUP, **given: Any
+) -> list[dict[str, Any]]:
+    """The plan by which runs are found."""
+    return explained.nodes(f"find:{part}", params.of_find(new_filter(**given), limit, None))
+
+
+def in_statuses(store: PostgresStore, *statuses: str) -> int:
+    """How many runs stand in one of these."""
+    return len(store.find(new_filter(statuses=statuses), 100_000, None))
+
+
+def test_a_list_is_read_from_its_new_end(store: PostgresStore, explained: Explained) -> None:
+    """In both indexes by age, of this library's ids and of others; nothing is sorted."""
+    store.submit([new_run(id_, "mine.1", {}) for id_ in new_run_ids(3 * GROUP)])
+    for part in ("asked_by_time", "asked_others"):
+        nodes = found(explained, part)
+        # Random ids among those that begin with the time: one in seventy of 15,000.
+        assert_frugal(nodes, at_most=GROUP + 400)
+        assert not any("Sort" in node["Node Type"] for node in nodes)
+
+
+def test_failed_runs_have_an_index(store: PostgresStore, explained: Explained) -> None:
+    """None of the others is read, however rare they are."""
+    ids = new_run_ids(GROUP)
+    store.submit([new_run(id_, "mine.1", {}) for id_ in ids])
+    store.cancel(ids[:5])
+    nodes = found(explained, "asked_unlucky", statuses="cancelled")
+    assert_frugal(nodes, at_most=5)
+
+
+def test_leased_runs_are_found_by_their_leases(store: PostgresStore, explained: Explained) -> None:
+    """They are looked up one by one, and sorted."""
+    claimed(store)
+    nodes = found(explained, "asked_open", limit=10, statuses="leased")
+    assert_frugal(nodes, at_most=2 * GROUP)
+
+
+def test_a_key_is_found_by_its_index(store: PostgresStore, explained: Explained) -> None:
+    """One run is read."""
+    store.submit([new_run(str(uuid.uuid4()), "mine.1", {}, idempotency_key="k")])
+    assert_frugal(found(explained, "asked_key", idempotency_key="k"), at_most=1)
+
+
+def test_an_age_ends_the_search(store: PostgresStore, explained: Explained) -> None:
+    """Of a type that is not there, no run is read that is too old."""
+    for part in ("asked_by_time", "asked_others"):
+        nodes = found(explained, part, types="nothing.%", newer_than=0.001)
+        assert_frugal(nodes, at_most=400)
+
+
+@pytest.mark.parametrize("name", ["retry", "delete"])
+def test_an_operators_change_looks_up_each_run_once(
+    store: PostgresStore, explained: Explained, name: str
+) -> None:
+    """It reads its own rows, to find and to update them."""
+    claims = claimed(store)
+    store.settle([decide(c, Failed("boom", True), RetryPolicy(), Random(1)) for c in claims])
+    given = params.of_cancel([c.run_id for c in claims]) | params.of_statuses(TERMINAL)
+    assert_frugal(explained.nodes(name, given), at_most=2 * GROUP)
+
+
+def of_purge(limit: int) -> dict[str, object]:
+    """The parameters of a batch that looks for what ended an hour ago."""
+    statuses = params.of_statuses(TERMINAL)
+    moment = datetime.now(UTC)
+    return {**statuses, "older_than": 3_600.0, "limit": limit, "lock": 1, "now": moment}
+
+
+def test_a_purge_looks_at_one_batch(store: PostgresStore, explained: Explained) -> None:
+    """It reads so many ids, and so many rows to lock and to delete."""
+    assert_frugal(explained.nodes("purge", of_purge(GROUP)), at_most=3 * GROUP)
+
+
+def test_a_purge_passes_over_the_young(store: PostgresStore, explained: Explained) -> None:
+    """Ids that begin with the time say that they cannot be old enough: they are not read."""
+    others = in_statuses(store, *Status)
+    store.submit([new_run(id_, "mine.1", {}) for id_ in new_run_ids(3 * GROUP)])
+    nodes = explained.nodes("purge", of_purge(100_000))
+    assert looked_at([n for n in nodes if n["Node Type"] == "Index Only Scan"]) == others
+
+
+def test_stats_look_at_open_runs_and_new_events(store: PostgresStore, explained: Explained) -> None:
+    """Neither at finished runs, nor at old events."""
+    claims = claimed(store)
+    store.settle([decide(c, Succeeded("{}"), RetryPolicy(), Random(1)) for c in claims])
+    assert looked_at(explained.nodes("stats_open", {})) <= in_statuses(store, "pending", "leased")
+    nodes = explained.nodes("stats_ended", {"limit": 2 * GROUP})
+    assert looked_at(nodes) == GROUP
+    events = [node for node in nodes if node.get("Relation Name") == "workflow_event"]
+    assert [node["Node Type"] for node in events] == ["Index Scan"]
+    assert events[0]["Actual Rows"] == 2 * GROUP

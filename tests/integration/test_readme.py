@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from documents import ROOT, Block, blocks_in
 from servers import Server
 from strangers import new_database
@@ -22,6 +23,7 @@ import simpleworkflow
 from simpleworkflow import (
     Client,
     IntentPoller,
+    Operator,
     PermanentFailure,
     RetryAfter,
     RetryPolicy,
@@ -29,6 +31,7 @@ from simpleworkflow import (
     Schedules,
     Ticker,
     WorkflowRun,
+    cli,
 )
 
 README = ROOT / "README.md"
@@ -146,6 +149,7 @@ def test_every_public_name_is_in_the_reference():
         ("IntentPoller", IntentPoller),
         ("Client.submit", Client.submit),
         ("Schedules.create", Schedules.create),
+        ("Operator.find", Operator.find),
     ],
 )
 def test_argument_tables_match_the_code(heading, function):
@@ -164,6 +168,7 @@ def test_argument_tables_match_the_code(heading, function):
         (Client, ""),
         (Schedules, ""),
         (Ticker, ""),
+        (Operator, ""),
         (WorkflowRun, ""),
         (RetryPolicy, "RetryPolicy."),
     ],
@@ -188,20 +193,22 @@ def test_links_lead_somewhere(path):
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
-def test_old_runs_are_deleted_as_written(server: Server):
-    """The clean-up of docs/operations.md removes what ended long ago with its history."""
-    block = _first(ROOT / "docs/operations.md", "Growth", "sql")
+def test_old_runs_are_deleted_as_written(server: Server, monkeypatch: pytest.MonkeyPatch):
+    """The command of docs/operations.md removes what ended long ago with its history."""
+    command = _first(ROOT / "docs/operations.md", "Retention", "bash").source.splitlines()[0]
     with new_database(server) as database:
         runs = [database.insert("a.b.v1", {}) for _ in range(3)]
         database.connection.execute(
             "UPDATE workflow.workflow_run SET status = 'succeeded' WHERE id = any(%s)", [runs[:2]]
         )
         database.connection.execute(
-            "UPDATE workflow.workflow_run SET updated_at = now() - interval '91 days' "
+            "UPDATE workflow.workflow_run SET updated_at = now() - interval '31 days' "
             "WHERE id = any(%s)",
             [[runs[0], runs[2]]],
         )
-        assert database.connection.execute(block.source.encode()).rowcount == 1
+        monkeypatch.setenv("DATABASE_URL", database.url)
+        result = CliRunner().invoke(cli.main, shlex.split(command)[1:])
+        assert result.output == "1 runs deleted\n"
         left = database.connection.execute("SELECT id::text FROM workflow.workflow_run")
         assert {row[0] for row in left} == set(runs[1:])
 

@@ -7,15 +7,19 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 from simpleworkflow import (
+    Answer,
     AsyncClient,
     Client,
     Event,
     IntentPoller,
+    Operator,
     RetryPolicy,
     Run,
     Schedule,
+    Status,
     Submitted,
     Ticker,
+    TypeStats,
     WorkflowExecutor,
     WorkflowRun,
 )
@@ -71,6 +75,7 @@ def options(url: str) -> IntentPoller:
         shutdown_timeout=10,
         max_result_bytes=1_000_000,
         max_error_chars=1_000,
+        retention=timedelta(days=30),
         observers=[],
         auto_migrate=True,
     )
@@ -129,6 +134,27 @@ async def awaiting(url: str, session: object) -> None:
         assert_type(await client.events(submitted.id), list[Event])
         assert_type(await client.cancel(submitted.id), bool)
     await client.aclose()
+
+
+def on_duty(url: str) -> int:
+    """What an operator asks, and what it is told."""
+    with Operator(url) as operator:
+        runs = operator.find(
+            types=["billing.%", "payment.card.v1"],
+            statuses=[Status.FAILED, "cancelled"],
+            older_than=timedelta(hours=1),
+            newer_than=86_400,
+            error="timeout",
+            limit=50,
+        )
+        assert_type(runs, list[Run])
+        more = operator.find(types="billing.%", statuses="failed", after=runs[-1])
+        assert_type(operator.retry([run.id for run in more]), list[Answer])
+        assert_type(operator.cancel(run.id for run in more), list[Answer])
+        [answer] = operator.delete([runs[0].id])
+        assert_type(answer.status, Status | None)
+        assert_type(operator.stats(), list[TypeStats])
+        return operator.purge(timedelta(days=30), statuses="succeeded", batch=100, on_batch=print)
 
 
 def demo() -> None:

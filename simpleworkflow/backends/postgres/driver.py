@@ -41,6 +41,8 @@ SESSION_SETTINGS = {
     # Our statements reach every row by an index. Held to that, a plan made while the tables were
     # small or never analysed stays good when they have grown.
     "enable_seqscan": "off",
+    # A list is read along an index until it is long enough, not collected whole and then sorted.
+    "enable_bitmapscan": "off",
     "plan_cache_mode": "force_generic_plan",
     # Compiling a plan takes longer than any statement of ours.
     "jit": "off",

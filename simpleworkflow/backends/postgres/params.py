@@ -7,10 +7,11 @@ from datetime import timedelta
 from functools import lru_cache
 
 from simpleworkflow.backends.postgres.hints import Pair
-from simpleworkflow.core.records import Extension, NewRun, Settlement
+from simpleworkflow.core.admin import RunFilter, ids_below, others_below, place_of
+from simpleworkflow.core.records import Extension, NewRun, Run, Settlement
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.schedule import Firing, Schedule, firing_key
-from simpleworkflow.core.states import EVENT_OF, Move
+from simpleworkflow.core.states import EVENT_OF, Move, Status
 from simpleworkflow.core.storable import clean_text
 
 NOTE_CHARS = 1_000
@@ -167,7 +168,7 @@ def are_too_large(given: Params) -> bool:
 
 
 def of_cancel(run_ids: Sequence[str]) -> Params:
-    """Return the parameters of cancel.sql."""
+    """Return the parameters of cancel.sql and retry.sql."""
     return {"ids": _plain(run_ids)}
 
 
@@ -203,6 +204,36 @@ def of_fire(firings: Sequence[Firing]) -> Params:
         "fired_ats": _texts([at.isoformat() for _, at in fired]),
         "keys": _texts([firing_key(id_, at) for id_, at in fired]),
     }
+
+
+def of_find(wanted: RunFilter, limit: int, after: Run | None) -> Params:
+    """Return the parameters of find.sql and its parts."""
+    others_before, below = others_below(after)
+    at, after_id = (None, None) if after is None else place_of(after)
+    return {
+        **of_route(wanted.route),
+        **of_statuses(wanted.statuses),
+        "newer_than": _seconds(wanted.newer_than),
+        "older_than": _seconds(wanted.older_than),
+        "error": wanted.error,
+        "worker_id": wanted.worker_id,
+        "key": wanted.idempotency_key,
+        "limit": limit,
+        "below": ids_below(after),
+        "others_before": others_before,
+        "others_below": below,
+        "at": at,
+        "after_id": after_id,
+    }
+
+
+def of_statuses(statuses: Iterable[Status]) -> Params:
+    """Return these statuses as a parameter."""
+    return {"statuses": _plain(sorted(statuses))}
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
 
 
 # Arrays as PostgreSQL reads them: drivers write them element by element, and slowly.

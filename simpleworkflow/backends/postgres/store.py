@@ -7,11 +7,13 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from simpleworkflow.backends.postgres import migrate, params, rows, statements
+from simpleworkflow.backends.postgres.admin import Admin
+from simpleworkflow.backends.postgres.again import AGAIN, CONFLICT_TRIES, tries
 from simpleworkflow.backends.postgres.callers import Fetch, fetch_on
 from simpleworkflow.backends.postgres.driver import (
     OPTIONS,
@@ -48,17 +50,12 @@ from simpleworkflow.core.store import Bell
 POOL_SIZE = 2
 """Connections beside the one kept for heartbeats: a worker claims on one, settles on the other."""
 
-CONFLICT_TRIES = 5
-
 CONFLICT_PAUSE = 0.1
 """Seconds, of which a random part passes before a statement that was undone is sent again: those
 that met in a deadlock would meet in the next one, too."""
 
 SLACK = 1_000
 """How much further a claim looks when others have locked all that it would take."""
-
-AGAIN = "again"
-"""What a statement says of a row that was changed while it looked."""
 
 _APPLIED = Settled(Verdict.APPLIED)
 
@@ -70,7 +67,7 @@ logger = logging.getLogger("simpleworkflow.store")
 T = TypeVar("T")
 
 
-class PostgresStore(PostgresSchedules):
+class PostgresStore(Admin, PostgresSchedules):
     """Holds runs in one schema of a PostgreSQL database.
 
     Args:
@@ -193,7 +190,7 @@ class PostgresStore(PostgresSchedules):
         ids = [check_run_id(run_id) for run_id in run_ids]
         answers: list[Status | None] = [None] * len(ids)
         asked = list(range(len(ids)))
-        for _ in _tries("cancel", asked):
+        for _ in tries("cancel", asked):
             found = self._fetch("cancel", params.of_cancel([ids[i] for i in asked]))
             again = []
             for place, status in found:
@@ -333,7 +330,7 @@ class PostgresStore(PostgresSchedules):
     def _settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
         answers = [_APPLIED] * len(settlements)
         asked = list(range(len(settlements)))
-        for _ in _tries("settle", asked):
+        for _ in tries("settle", asked):
             group = [settlements[i] for i in asked]
             written = self._write(group)
             refused = []
@@ -385,13 +382,3 @@ class PostgresStore(PostgresSchedules):
                     "was submitted again: submit once more"
                 )
         return [found[place] for place in range(len(runs))]
-
-
-def _tries(what: str, asked: Sequence[object]) -> Iterator[None]:
-    """Go on while anything is asked; rows that change under every try are a conflict."""
-    for _ in range(CONFLICT_TRIES):
-        if not asked:
-            return
-        yield
-    if asked:
-        raise StoreConflict(f"{what}: {len(asked)} runs were changed by others at every try")

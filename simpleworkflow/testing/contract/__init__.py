@@ -10,10 +10,10 @@ Subclass StoreContract with one fixture and let pytest collect it:
 `open_store` is called several times in a test: every call opens another handle onto the same runs,
 which at the start of a test are none. The store asks `clock` for the time; the tests move it.
 
-A store that keeps no history (it is no RunReader) skips the laws about it, and one that keeps no
-schedules (no ScheduleStore) those about them. One whose rows may be marked as deleted gives one
-more fixture, `delete_run`, and one that joins transactions of its callers, `open_connection`;
-without them those laws are skipped.
+A store that keeps no history (it is no RunReader) skips the laws about it, one that keeps no
+schedules (no ScheduleStore) those about them, and one that does nothing for operators (no RunAdmin)
+those about that. One whose rows may be marked as deleted gives one more fixture, `delete_run`, and
+one that joins transactions of its callers, `open_connection`; without them those laws are skipped.
 """
 
 import pytest
@@ -31,6 +31,7 @@ pytest.register_assert_rewrite(
             "history",
             "joining",
             "leases",
+            "operating",
             "ordering",
             "races",
             "reading",
@@ -51,6 +52,7 @@ from simpleworkflow.testing.contract.fencing import FencingLaws  # noqa: E402
 from simpleworkflow.testing.contract.history import HistoryLaws  # noqa: E402
 from simpleworkflow.testing.contract.joining import JoiningLaws, OpenConnection  # noqa: E402
 from simpleworkflow.testing.contract.leases import LeaseLaws  # noqa: E402
+from simpleworkflow.testing.contract.operating import OperatingLaws  # noqa: E402
 from simpleworkflow.testing.contract.ordering import OrderLaws  # noqa: E402
 from simpleworkflow.testing.contract.races import RaceLaws  # noqa: E402
 from simpleworkflow.testing.contract.reading import ReadingLaws  # noqa: E402
@@ -78,6 +80,7 @@ class StoreContract(
     ScheduleLaws,
     ValueLaws,
     DeletionLaws,
+    OperatingLaws,
     ClosingLaws,
 ):
     """All laws. Give the fixture `open_store`, and `delete_run` if the store has such rows."""

@@ -14,12 +14,14 @@ from typing import Any, ClassVar
 import attrs
 
 from simpleworkflow.backends.memory import MemoryStore, _Checked, _Row, _Tables
+from simpleworkflow.core.admin import Purged, RunFilter, TypeStats
 from simpleworkflow.core.errors import StoreClosed
 from simpleworkflow.core.records import (
     Claim,
     Extension,
     Hold,
     NewRun,
+    Run,
     Settled,
     Settlement,
     Submitted,
@@ -27,7 +29,7 @@ from simpleworkflow.core.records import (
 )
 from simpleworkflow.core.routing import Route, TypePattern
 from simpleworkflow.core.schedule import Firing, Schedule
-from simpleworkflow.core.states import EVENT_OF, EventType, Move, Status
+from simpleworkflow.core.states import EVENT_OF, TERMINAL, EventType, Move, Status
 
 A_MOMENT = 0.003
 """Seconds between two steps that should have been one, so that racing threads do meet there."""
@@ -653,6 +655,154 @@ class WritesTheLastChange(Broken):
         time.sleep(A_MOMENT)
         [current] = self.schedules(seen.id)
         return super().change_schedule(current, wanted)
+
+
+# --- Operators -------------------------------------------------------------------------------
+
+
+class ListsByCreation(Broken):
+    """Takes the instant of the submit for the age of every run."""
+
+    LAW = "test_an_id_that_begins_with_the_time_tells_the_age"
+
+    def find(self, wanted: RunFilter, limit: int, after: Run | None) -> list[Run]:
+        found = super().find(wanted, 10_000, after)
+        return sorted(found, key=lambda run: run.created_at, reverse=True)[:limit]
+
+
+class RepeatsTheLastOfThePage(Broken):
+    """Begins each page with the last run of the one before."""
+
+    LAW = "test_pages_are_the_whole_list"
+
+    def find(self, wanted: RunFilter, limit: int, after: Run | None) -> list[Run]:
+        found = super().find(wanted, limit, after)
+        return [after, *found][:limit] if after and found else found
+
+
+class ForgetsTheStatus(Broken):
+    """Finds runs that stand anywhere."""
+
+    LAW = "test_a_filter_finds_what_it_means"
+
+    def find(self, wanted: RunFilter, limit: int, after: Run | None) -> list[Run]:
+        return super().find(attrs.evolve(wanted, statuses=frozenset(Status)), limit, after)
+
+
+class RetriesEverything(Broken):
+    """Has runs tried again that succeeded or were cancelled."""
+
+    LAW = "test_only_a_failed_run_is_tried_again"
+
+    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+        if row.status in TERMINAL:
+            row.status = Status.FAILED
+        return super()._retry_one(tables, row, now)
+
+
+class CountsOnAfterARetry(Broken):
+    """Leaves a retried run only the attempts that it had not used."""
+
+    LAW = "test_a_failed_run_is_tried_again_with_all_its_attempts"
+
+    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+        attempt = row.attempt
+        done = super()._retry_one(tables, row, now)
+        row.attempt = attempt
+        return done
+
+
+class RetriesKeepTheLease(Broken):
+    """Gives a retried run back to the worker that failed."""
+
+    LAW = "test_a_late_outcome_of_a_retried_run_is_refused"
+
+    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+        done = super()._retry_one(tables, row, now)
+        if done:
+            row.fence -= 2
+            self._lease(tables, row, Move.CLAIM, "worker-a", timedelta(minutes=1), now)
+        return done
+
+
+class RetriesKeepTheFence(Broken):
+    """Takes an outcome that comes late for one that was written."""
+
+    LAW = "test_a_late_outcome_of_a_retried_run_is_refused"
+
+    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+        fence = row.fence
+        done = super()._retry_one(tables, row, now)
+        row.fence = fence
+        return done
+
+
+class DeletesWhatIsAtWork(Broken):
+    """Hides runs that have not ended."""
+
+    LAW = "test_only_a_run_that_has_ended_is_deleted"
+
+    def _delete_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+        row.deleted_at = now
+        return True
+
+
+class PurgesTheYoung(Broken):
+    """Goes by the age of a run, and not by how long ago it ended."""
+
+    LAW = "test_a_run_is_as_old_as_its_last_change"
+
+    def purge(
+        self, older_than: timedelta, statuses: frozenset[Status], limit: int, after: str | None
+    ) -> Purged:
+        for row in self._tables.rows.values():
+            row.updated_at = row.created_at
+        return super().purge(older_than, statuses, limit, after)
+
+
+class PurgesWhatWaits(Broken):
+    """Takes a run that has not ended for long for one that ended long ago."""
+
+    LAW = "test_a_purge_deletes_what_ended_long_ago"
+
+    def purge(
+        self, older_than: timedelta, statuses: frozenset[Status], limit: int, after: str | None
+    ) -> Purged:
+        return super().purge(older_than, statuses | {Status.PENDING}, limit, after)
+
+
+class PurgesTheFirstBatch(Broken):
+    """Says that there is no more when there is."""
+
+    LAW = "test_a_purge_looks_at_all_runs_in_batches"
+
+    def purge(
+        self, older_than: timedelta, statuses: frozenset[Status], limit: int, after: str | None
+    ) -> Purged:
+        return Purged(super().purge(older_than, statuses, limit, after).count)
+
+
+class KeepsKeysOfTheGone(Broken):
+    """Remembers the key of a run that is no more."""
+
+    LAW = "test_a_purged_run_gives_its_key_back"
+
+    def purge(
+        self, older_than: timedelta, statuses: frozenset[Status], limit: int, after: str | None
+    ) -> Purged:
+        keys = dict(self._tables.keys)
+        purged = super().purge(older_than, statuses, limit, after)
+        self._tables.keys.update(keys)
+        return purged
+
+
+class CountsTheFuture(Broken):
+    """Takes what is scheduled for due."""
+
+    LAW = "test_stats_count_by_type"
+
+    def stats(self) -> list[TypeStats]:
+        return [attrs.evolve(s, due=s.due + s.scheduled, scheduled=0) for s in super().stats()]
 
 
 def cut(instant: datetime) -> datetime:

@@ -18,4 +18,4 @@ class TestExaminee(StoreContract):
 
     @pytest.fixture
     def delete_run(self, open_store: OpenStore, clock: FakeClock) -> DeleteRun:
-        return lambda run_id: open_store(clock).delete([run_id])  # type: ignore[attr-defined]
+        return lambda run_id: open_store(clock).hide([run_id])  # type: ignore[attr-defined]

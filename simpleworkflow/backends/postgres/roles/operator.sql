@@ -3,8 +3,9 @@
 -- manages schedules, whose runs it may submit at once. It cannot change what a run does.
 {each}
 grant select on {schema}.workflow_migration to {role};
-grant update (status, priority, run_at, attempt, max_attempts, leased_by, lease_until, last_error,
-              updated_at, deleted_at)
+-- The fence, since an outcome from before a retry must not be taken for one of now.
+grant update (status, priority, run_at, attempt, max_attempts, leased_by, lease_until, fence,
+              last_error, updated_at, deleted_at)
     on {schema}.workflow_run to {role};
 -- The history goes with the run, by a trigger that has the owner's rights.
 grant delete on {schema}.workflow_run to {role};
