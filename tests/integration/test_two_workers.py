@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 
 from servers import schema_of
@@ -13,18 +12,23 @@ from simpleworkflow import Client, migrate
 RUNS = 5_000
 
 WORKER = """
-import os, sys
+import os, sys, time
+from pathlib import Path
 from simpleworkflow import IntentPoller
-poller = IntentPoller(sys.argv[1], ["load.%"], sys.argv[2], 0.05, 30, concurrency=2)
-out = os.open(sys.argv[3], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+url, name, other, folder = sys.argv[1:]
+poller = IntentPoller(url, ["load.%"], name, 0.05, 30, concurrency=2)
+out = os.open(f"{folder}/executed", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 @poller.handler("load.task.v1")
 def work(run):
+    # Neither goes on before the other has begun: it might find nothing left to do.
+    Path(folder, name).touch()
+    while not Path(folder, other).exists():
+        time.sleep(0.01)
     # Appended as a whole line, whichever process and thread it comes from.
     os.write(out, f"{run.id} {run.payload} {run.worker_id}\\n".encode())
     return run.payload
 
-sys.stdin.readline()  # Both begin together.
 print(poller.drain())
 """
 
@@ -36,21 +40,17 @@ def test_two_processes_execute_5000_runs_exactly_once(server, database_url, tmp_
         submitted = client.submit_many(
             {"type": "load.task.v1", "payload": number} for number in range(RUNS)
         )
-    lines = tmp_path / "executed"
     workers = [
-        python(WORKER, database_url, name, str(lines), stdin=subprocess.PIPE)
-        for name in ("one", "two")
+        python(WORKER, database_url, name, other, str(tmp_path))
+        for name, other in (("one", "two"), ("two", "one"))
     ]
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
     counts = []
     for worker in workers:
         out, err = worker.communicate(timeout=90)
         assert worker.returncode == 0, err
         assert "ERROR" not in err
         counts.append(int(out))
-    executed = [line.split() for line in lines.read_text().splitlines()]
+    executed = [line.split() for line in (tmp_path / "executed").read_text().splitlines()]
     assert sum(counts) == len(executed) == RUNS
     assert {run_id for run_id, _, _ in executed} == {run.id for run in submitted}
     assert Counter(int(payload) for _, payload, _ in executed) == Counter(range(RUNS))
