@@ -10,6 +10,7 @@ from simpleworkflow.core.errors import (
     PermanentFailure,
     RetryAfter,
     RunCancelled,
+    RunFailed,
     RunNotFound,
     ScheduleNotFound,
     SchemaNotReady,
@@ -17,6 +18,7 @@ from simpleworkflow.core.errors import (
     StoreError,
     StoreUnavailable,
     UsageError,
+    WaitTimeout,
 )
 from simpleworkflow.core.events import Observer
 from simpleworkflow.core.records import Event, Run, Submitted
@@ -48,6 +50,7 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunCancelled",
+    "RunFailed",
     "RunNotFound",
     "Schedule",
     "ScheduleNotFound",
@@ -62,6 +65,7 @@ __all__ = [
     "Ticker",
     "TypeStats",
     "UsageError",
+    "WaitTimeout",
     "WorkflowExecutor",
     "WorkflowRun",
     "grants",

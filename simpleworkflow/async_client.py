@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from datetime import timedelta
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from simpleworkflow.backends.registry import migrate
 from simpleworkflow.client import Client
-from simpleworkflow.core.errors import StoreClosed, UsageError
+from simpleworkflow.core.errors import StoreClosed, StoreUnavailable, UsageError
+from simpleworkflow.core.records import Run
+from simpleworkflow.core.states import TERMINAL
 from simpleworkflow.core.storable import DEFAULT_JSON_BYTES
 from simpleworkflow.core.store import Store
+from simpleworkflow.results import Patience, result_of
+from simpleworkflow.schedules import Schedules
 
 THREADS = 16
 """Calls that are under way at once; more wait for their turn."""
@@ -29,6 +34,18 @@ def _awaited(
     @wraps(method)
     async def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call(partial(method, self._client, *args), kwargs)
+
+    return call
+
+
+def _awaited_schedules(
+    method: Callable[Concatenate[Schedules, P], T],
+) -> Callable[Concatenate[AsyncSchedules, P], Coroutine[Any, Any, T]]:
+    """Return a method of Schedules as one of AsyncSchedules: the same, to be awaited."""
+
+    @wraps(method)
+    async def call(self: AsyncSchedules, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._client._call(partial(method, self._schedules, *args), kwargs)
 
     return call
 
@@ -89,6 +106,39 @@ class AsyncClient:
     get = _awaited(Client.get)
     events = _awaited(Client.events)
 
+    async def wait(self, run_id: str, timeout: float | timedelta | None = None) -> Run:
+        import asyncio
+
+        # Between its questions it holds no thread: any number of tasks may wait.
+        patience = Patience(timeout)
+        run = await self.get(run_id)
+        pause = patience.pause()
+        while run.status not in TERMINAL:
+            await asyncio.sleep(min(patience.left(run), pause))
+            try:
+                run = await self.get(run_id)
+                patience.answered()
+                pause = patience.pause()
+            except StoreUnavailable as exc:
+                pause = patience.after(exc)
+        return run
+
+    wait.__doc__ = Client.wait.__doc__
+
+    async def result(self, run_id: str, timeout: float | timedelta | None = None) -> Any:
+        return result_of(await self.wait(run_id, timeout))
+
+    result.__doc__ = Client.result.__doc__
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """What submits runs at set times; see `Schedules`.
+
+        Raises:
+            UsageError: this store keeps no schedules.
+        """
+        return AsyncSchedules(self, self._client.schedules)
+
     async def aclose(self) -> None:
         """Give up connections and threads; waits for the calls that are under way."""
         import asyncio
@@ -130,3 +180,20 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         # With the task's context, as tracing libraries expect it.
         return await loop.run_in_executor(self._threads, copy_context().run, call)
+
+
+class AsyncSchedules:
+    """The `Schedules` of an AsyncClient, as `client.schedules`; their methods are awaited."""
+
+    def __init__(self, client: AsyncClient, schedules: Schedules) -> None:
+        self._client = client
+        self._schedules = schedules
+
+    create = _awaited_schedules(Schedules.create)
+    list = _awaited_schedules(Schedules.list)
+    get = _awaited_schedules(Schedules.get)
+    pause = _awaited_schedules(Schedules.pause)
+    resume = _awaited_schedules(Schedules.resume)
+    update = _awaited_schedules(Schedules.update)
+    delete = _awaited_schedules(Schedules.delete)
+    run_now = _awaited_schedules(Schedules.run_now)

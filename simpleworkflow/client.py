@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import chain, count, repeat
 from types import TracebackType
+from typing import Any
 
 from simpleworkflow.backends.registry import open_store
 from simpleworkflow.core.errors import RunNotFound, UsageError
+from simpleworkflow.core.keys import FOREVER
 from simpleworkflow.core.records import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_PRIORITY,
@@ -21,8 +23,9 @@ from simpleworkflow.core.records import (
     new_run,
 )
 from simpleworkflow.core.states import Status
-from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes
-from simpleworkflow.core.store import JoinsTransactions, Migratable, RunReader, Store
+from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes, shown
+from simpleworkflow.core.store import JoinsTransactions, KeyScopes, Migratable, RunReader, Store
+from simpleworkflow.results import result_of, wait_for
 from simpleworkflow.schedules import Schedules
 
 BATCH = 1_000
@@ -30,6 +33,9 @@ BATCH = 1_000
 
 BATCH_CHARS = 2**25
 """Characters of JSON after which it sends fewer: no statement should come near to a gigabyte."""
+
+IDS = 100
+"""Ids that `submit_many` makes at once."""
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 """A random digit as the one that names the layout: its two upper bits are 10."""
@@ -86,6 +92,7 @@ class Client:
         delay: float | timedelta | None = None,
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         idempotency_key: str | None = None,
+        key_scope: str | float | timedelta = FOREVER,
         headers: Mapping[str, object] | None = None,
         connection: object | None = None,
     ) -> Submitted:
@@ -98,8 +105,13 @@ class Client:
             run_at: the earliest execution, a datetime with a time zone; now by default.
             delay: in place of `run_at`, how long from now (seconds or a timedelta).
             max_attempts: how many attempts it has; 3 by default.
-            idempotency_key: at most one run with this key exists; when it is taken, the answer
-                names that run and nothing is created.
+            idempotency_key: at most one run has this key; when it is taken, the answer names that
+                run and nothing is created.
+            key_scope: for how long this run keeps its key: "forever" (the default), "active", which
+                is until it has ended or was deleted, or a duration (seconds or a timedelta) from
+                this submit by the store's clock. After that, the next submit of the key creates a
+                new run. What counts is the scope of the run that has the key, not that of the
+                submit which meets it.
             headers: what travels beside the payload, and counts to its limit.
             connection: a connection of yours to the database of the runs, of psycopg, pg8000,
                 SQLAlchemy or Django, or a session of SQLAlchemy. The run is created by it, in the
@@ -125,30 +137,59 @@ class Client:
             delay=delay,
             max_attempts=max_attempts,
             idempotency_key=idempotency_key,
+            key_scope=key_scope,
             headers=headers,
             max_payload_bytes=self._max_payload_bytes,
         )
+        self._check_scope(run)
         return self._create([run], connection)[0]
 
     def submit_many(
-        self, runs: Iterable[Mapping[str, object]], *, connection: object | None = None
+        self,
+        runs: Iterable[Mapping[str, object]],
+        *,
+        progress: Callable[[int], object] | None = None,
+        connection: object | None = None,
     ) -> list[Submitted]:
         """Submit many runs in few statements; each is a mapping of the arguments of `submit`.
 
-        All are checked before the first is sent. They are sent in batches of 1,000, or of fewer
-        where their payloads are large, each of which is created as a whole or not at all. With a
-        `connection`, as for `submit`, your transaction is what makes them all one.
+        They are sent in batches of 1,000, or of fewer where their payloads are large, each of which
+        is created as a whole or not at all. Of a sequence, such as a list, all are checked before
+        the first is sent. Any other iterable, such as a generator, is read, checked and sent batch
+        by batch, so that it is never held in memory as a whole.
+
+        Args:
+            runs: the mappings.
+            progress: called after each batch with the number of runs that were answered so far;
+                None by default.
+            connection: as for `submit`; your transaction is what makes the batches one.
+
+        Returns:
+            For each run, in their order, its id and whether this call created it.
 
         Raises:
-            UsageError: one of them cannot be stored; the message says which, and none is created.
+            UsageError: one of them cannot be stored; the message says which, and how many were
+                submitted before it: none of a sequence, whole batches of any other iterable.
             StoreError: the store failed; batches sent before it exist.
+
+        What the iterable or `progress` raises ends it as well: batches sent before exist.
         """
-        given = list(runs)
-        ids = new_run_ids(len(given))
-        checked = [self._from_mapping(*each) for each in zip(count(), ids, given)]
+        if progress is not None and not callable(progress):
+            raise UsageError(
+                f"progress={shown(progress)} must be a function that takes the number of runs done"
+            )
         answers: list[Submitted] = []
+        ids = chain.from_iterable(map(new_run_ids, repeat(IDS)))
+        checked: Iterable[NewRun] = (
+            self._from_mapping(index, id_, run, answers)
+            for run, index, id_ in zip(runs, count(), ids)
+        )
+        if isinstance(runs, Sequence):
+            checked = list(checked)
         for batch in _batches(checked):
             answers += self._create(batch, connection)
+            if progress is not None:
+                progress(len(answers))
         return answers
 
     def cancel(self, run_id: str) -> bool:
@@ -175,6 +216,35 @@ class Client:
         if run is None:
             raise _not_found(run_id)
         return run
+
+    def wait(self, run_id: str, timeout: float | timedelta | None = None) -> Run:
+        """Return a run when it has ended: succeeded, failed or cancelled.
+
+        A database is asked again and again: at first every 10 ms, then with pauses of a fifth of
+        the time waited, of 1 s at most. When it cannot be reached meanwhile, waiting goes on.
+
+        Args:
+            run_id: the run's id.
+            timeout: how long to wait, in seconds or as a timedelta; 0 only looks, None, the
+                default, waits for as long as it takes.
+
+        Raises:
+            WaitTimeout: the run had not ended by then; also a TimeoutError.
+            RunNotFound: there is no such run, or it was deleted meanwhile.
+            StoreUnavailable: the store could not be reached at the start.
+            UsageError: the timeout is no duration, or nobody can wait in this store.
+        """
+        return wait_for(self._store, self.get, run_id, timeout)
+
+    def result(self, run_id: str, timeout: float | timedelta | None = None) -> Any:
+        """Wait for a run as `wait` does, and return what its executor returned.
+
+        Raises:
+            RunFailed: it has failed for good; the message and `error` are its `last_error`.
+            RunCancelled: it was cancelled.
+            WaitTimeout: it had not ended by then; and whatever else `wait` raises.
+        """
+        return result_of(self.wait(run_id, timeout))
 
     def events(self, run_id: str) -> list[Event]:
         """Return a run's history, oldest first; empty when there is no such run.
@@ -210,16 +280,26 @@ class Client:
             )
         return self._store.submit_on(connection, runs)
 
-    def _from_mapping(self, index: int, id_: str, run: Mapping[str, object]) -> NewRun:
+    def _from_mapping(
+        self, index: int, id_: str, run: Mapping[str, object], before: Sequence[Submitted]
+    ) -> NewRun:
         try:
-            return new_run(id_, **run, max_payload_bytes=self._max_payload_bytes)  # type: ignore[arg-type]
+            new = new_run(id_, **run, max_payload_bytes=self._max_payload_bytes)  # type: ignore[arg-type]
+            self._check_scope(new)
+            return new
         except UsageError as exc:
-            raise type(exc)(f"run {index} of submit_many: {exc}; nothing was submitted") from exc
+            raise type(exc)(f"run {index} of submit_many: {exc}; {_what_exists(before)}") from exc
         except TypeError as exc:
             raise UsageError(
                 f"run {index} of submit_many must be a mapping of submit's arguments, such as "
-                f"{{'type': …, 'payload': …}}: {exc}"
+                f"{{'type': …, 'payload': …}}: {exc}; {_what_exists(before)}"
             ) from exc
+
+    def _check_scope(self, run: NewRun) -> None:
+        if run.key_scope != FOREVER and not isinstance(self._store, KeyScopes):
+            raise UsageError(
+                f"{self._store!r} keeps every idempotency_key for ever: leave key_scope out"
+            )
 
 
 def new_run_ids(number: int) -> list[str]:
@@ -247,6 +327,12 @@ def _batches(runs: Iterable[NewRun]) -> Iterator[list[NewRun]]:
             batch, chars = [], 0
     if batch:
         yield batch
+
+
+def _what_exists(answers: Sequence[Submitted]) -> str:
+    if not answers:
+        return "nothing was submitted"
+    return f"runs 0 to {len(answers) - 1} were submitted, and none after them"
 
 
 def _not_found(run_id: str) -> RunNotFound:

@@ -13,8 +13,8 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from heapq import heapify, heappop, heappush, heapreplace
-from threading import Lock
-from typing import Any
+from threading import TIMEOUT_MAX, Condition, Lock
+from typing import Any, Literal
 from weakref import WeakSet
 
 from attrs import define, field
@@ -23,6 +23,7 @@ from simpleworkflow.backends.memory_admin import MemoryAdmin
 from simpleworkflow.backends.memory_schedules import MemorySchedules
 from simpleworkflow.core import lease as lease_law
 from simpleworkflow.core.errors import NotStorable, StoreClosed
+from simpleworkflow.core.keys import FOREVER, KeyScope, has_ended
 from simpleworkflow.core.records import (
     Claim,
     Event,
@@ -38,7 +39,15 @@ from simpleworkflow.core.records import (
 )
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.schedule import Schedule
-from simpleworkflow.core.states import EVENT_OF, EventType, Move, Status, is_legal, next_status
+from simpleworkflow.core.states import (
+    EVENT_OF,
+    TERMINAL,
+    EventType,
+    Move,
+    Status,
+    is_legal,
+    next_status,
+)
 from simpleworkflow.core.storable import (
     canonical_json,
     check_instant,
@@ -73,6 +82,8 @@ class MemoryStore(MemoryAdmin, MemorySchedules):
         clock: gives the present instant, a datetime with a time zone; the system's by default.
             A test hands in one that it moves.
     """
+
+    minds_key_scopes: Literal[True] = True
 
     def __init__(self, clock: Callable[[], datetime] | None = None) -> None:
         self._clock = clock or utc_now
@@ -174,9 +185,19 @@ class MemoryStore(MemoryAdmin, MemorySchedules):
         if is_known:
             bell.wait(seconds)
 
+    def wait_for_end(self, run_id: str, seconds: float) -> None:
+        """Return when the run has ended or is not there, or `seconds` are over."""
+        run_id = check_run_id(run_id)
+        with self._locked() as (tables, _):
+            tables.ended.wait_for(
+                lambda: self._is_closed or tables.is_over(run_id), min(seconds, TIMEOUT_MAX)
+            )
+
     def close(self) -> None:
         """Let go of the runs; any later use raises StoreClosed. Closing twice does nothing."""
         self._is_closed = True
+        with self._tables.lock:
+            self._tables.ended.notify_all()
 
     @contextmanager
     def _locked(self) -> Iterator[tuple[_Tables, datetime]]:
@@ -193,7 +214,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules):
         run = checked.run
         taken = tables.rows.get(checked.id)
         if taken is None and run.idempotency_key is not None:
-            taken = tables.keys.get(run.idempotency_key)
+            taken = tables.holder(run.idempotency_key, now)
         if taken is not None:
             return Submitted(taken.id, created=False)
         row = _Row(
@@ -205,6 +226,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules):
             max_attempts=run.max_attempts,
             idempotency_key=run.idempotency_key,
             headers_json=checked.headers_json,
+            key_scope=run.key_scope,
             created_at=now,
             updated_at=now,
             sequence=tables.submitted,
@@ -347,6 +369,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules):
             return False
         row.deleted_at = row.updated_at = now
         row.ticket = None
+        tables.ended.notify_all()
         return True
 
     def _record(
@@ -387,6 +410,7 @@ class _Row:
     created_at: datetime
     updated_at: datetime
     sequence: int
+    key_scope: KeyScope = FOREVER
     status: Status = Status.PENDING
     attempt: int = 0
     fence: int = 0
@@ -455,6 +479,7 @@ class _Tables:
 
     def __init__(self) -> None:
         self.lock = Lock()
+        self.ended = Condition(self.lock)
         self.rows: dict[str, _Row] = {}
         self.keys: dict[str, _Row] = {}
         self.leased: dict[str, _Row] = {}
@@ -476,6 +501,20 @@ class _Tables:
         row = self.rows.get(run_id)
         return None if row is None or row.deleted_at is not None else row
 
+    def is_over(self, run_id: str) -> bool:
+        """Say whether a run has ended or is not there."""
+        row = self.visible(run_id)
+        return row is None or row.status in TERMINAL
+
+    def holder(self, key: str, now: datetime) -> _Row | None:
+        """Return the row whose key this is, unless its scope has ended."""
+        row = self.keys.get(key)
+        if row is None or has_ended(
+            row.key_scope, row.created_at, row.status, row.deleted_at is not None, now
+        ):
+            return None
+        return row
+
     def add(self, row: _Row, now: datetime) -> None:
         """Keep a new row."""
         self.submitted += 1
@@ -496,6 +535,8 @@ class _Tables:
         row.status = next_status(row.status, move)
         row.updated_at = now
         self._place(row, now)
+        if row.status in TERMINAL:
+            self.ended.notify_all()
 
     def take_due(self, route: Route, limit: int, now: datetime) -> Iterator[_Row]:
         """Take the first due rows out of the queues; each must be leased before the next."""

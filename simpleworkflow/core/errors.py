@@ -62,6 +62,32 @@ class StoreClosed(StoreError):
 # What executors raise and catch is shown in a run's last_error under its public name.
 
 
+class RunFailed(SimpleWorkflowError):
+    """The run whose result was asked for has failed for good; the first line of why is the message.
+
+    Args:
+        run_id: the run's id.
+        error: its `last_error`, as a rule with a traceback; None when none was recorded.
+    """
+
+    __module__ = "simpleworkflow"
+
+    def __init__(self, run_id: str, error: str | None) -> None:
+        super().__init__(run_id, error)
+        self.run_id = run_id
+        self.error = error
+
+    def __str__(self) -> str:
+        line = (self.error or "").strip().partition("\n")[0]
+        return f"run {self.run_id} failed: {line or 'no error was recorded'}"
+
+
+class WaitTimeout(SimpleWorkflowError, TimeoutError):
+    """The run had not ended when the time to wait for it was over; it goes on all the same."""
+
+    __module__ = "simpleworkflow"
+
+
 class LeaseLost(SimpleWorkflowError):
     """The run is no longer leased to the caller: someone else took it over, or it has ended."""
 
@@ -69,7 +95,7 @@ class LeaseLost(SimpleWorkflowError):
 
 
 class RunCancelled(SimpleWorkflowError):
-    """Raised inside an executor by `WorkflowRun.raise_if_cancelled()`."""
+    """Raised in an executor by `raise_if_cancelled()`, and by `Client.result` of such a run."""
 
     __module__ = "simpleworkflow"
 

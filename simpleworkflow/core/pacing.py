@@ -46,6 +46,13 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 """Seconds a worker pauses after the first failed poll, and at most."""
 
+FIRST_LOOK = 0.01
+LONGEST_LOOK = 1.0
+"""Seconds after which a client first looks whether a run has ended, and between looks at most."""
+
+LOOK_SHARE = 0.2
+"""How late an answer may come, as a share of the time that was waited for it."""
+
 
 @frozen
 class Pacing:
@@ -127,3 +134,12 @@ def pause_after_failures(failures: int, rng: Random) -> float:
     """
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30))
     return longest * (0.5 + 0.5 * rng.random())
+
+
+def pause_of_wait(waited: float) -> float:
+    """Return the seconds until one looks again whether a run has ended, after waiting so many.
+
+    LOOK_SHARE of what was waited, from FIRST_LOOK to LONGEST_LOOK: short runs are noticed quickly,
+    and long ones are asked for rarely.
+    """
+    return min(LONGEST_LOOK, max(FIRST_LOOK, LOOK_SHARE * waited))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 
 from simpleworkflow.core.errors import UsageError
+from simpleworkflow.core.keys import FOREVER, KeyScope, check_key_scope
 from simpleworkflow.core.states import EventType, Move, Status, next_status
 from simpleworkflow.core.storable import (
     DEFAULT_JSON_BYTES,
@@ -45,6 +46,7 @@ class NewRun:
         max_attempts: how many attempts it has.
         idempotency_key: at most one run with this key exists.
         headers_json: what travels beside the payload, as JSON text.
+        key_scope: for how long the key holds.
     """
 
     id: str
@@ -56,6 +58,7 @@ class NewRun:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     idempotency_key: str | None = None
     headers_json: str | None = None
+    key_scope: KeyScope = FOREVER
 
 
 def new_run(
@@ -69,6 +72,7 @@ def new_run(
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     idempotency_key: str | None = None,
     headers: Mapping[str, object] | None = None,
+    key_scope: str | float | timedelta = FOREVER,
     max_payload_bytes: int = DEFAULT_JSON_BYTES,
 ) -> NewRun:
     """Check what a producer gave and make the record of it; the id is checked by the store.
@@ -99,6 +103,7 @@ def new_run(
         max_attempts=check_int(max_attempts, "max_attempts", at_least=1),
         idempotency_key=None if idempotency_key is None else check_key(idempotency_key),
         headers_json=headers_json,
+        key_scope=check_key_scope(key_scope, idempotency_key),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from simpleworkflow.core.admin import Answer, Purged, RunFilter, TypeStats
 from simpleworkflow.core.records import (
@@ -181,6 +181,30 @@ class Wakeups(Protocol):
 
         Runs submitted since the last call end the next one at once, so that a worker which claims,
         finds nothing and calls this misses none.
+        """
+        ...
+
+
+@runtime_checkable
+class KeyScopes(Protocol):
+    """A store whose `submit` minds `NewRun.key_scope`; in any other, keys hold for ever.
+
+    There, a run whose key is held by one whose scope has ended (`core.keys`) is created, and takes
+    the key over, in one step with the submit. The run that had it is otherwise left as it was, and
+    still shows the key that it was submitted with.
+    """
+
+    minds_key_scopes: Literal[True]
+
+
+@runtime_checkable
+class Endings(Protocol):
+    """A store in which one can wait for a run to end."""
+
+    def wait_for_end(self, run_id: str, seconds: float) -> None:
+        """Return when the run has ended or is not there, or `seconds` are over.
+
+        They may be infinite, and are the caller's own: no clock that a test moves counts them.
         """
         ...
 

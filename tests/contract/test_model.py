@@ -77,6 +77,7 @@ outcomes = st.sampled_from([*OUTCOMES, "is released", "fails"])
 workers = st.sampled_from(["ann", "bob"])
 delays = st.sampled_from([0, 0, 0, 5, 60])
 leases = st.sampled_from([30, 5, 60, 300])
+scopes = st.sampled_from(["forever", "active", 5, 60])
 
 
 def _plain(claim):
@@ -151,10 +152,11 @@ class TwoStores(RuleBasedStateMachine):
         delay=delays,
         max_attempts=st.integers(1, 2),
         key=st.sampled_from([None, None, "null", "k"]),
+        scope=scopes,
     )
-    def submit(self, type, priority, delay, max_attempts, key):
+    def submit(self, type, priority, delay, max_attempts, key, scope):
         """Submit one run, whose key may be taken."""
-        return self._submit([self._new(type, priority, delay, max_attempts, key)])
+        return self._submit([self._new(type, priority, delay, max_attempts, key, scope)])
 
     @initialize(target=runs, types=st.lists(types, min_size=2, max_size=4))
     def begin(self, types):
@@ -165,15 +167,16 @@ class TwoStores(RuleBasedStateMachine):
         target=runs,
         types=st.lists(types, min_size=2, max_size=4),
         key=st.sampled_from("kl"),
+        scope=scopes,
         again=runs,
     )
-    def submit_group(self, types, key, again):
+    def submit_group(self, types, key, scope, again):
         """Submit several at once, two with one key, and some once more."""
         keys = [key, *[None] * (len(types) - 2), key]
-        new = [self._new(type, n, 0, 3, keys[n]) for n, type in enumerate(types)]
+        new = [self._new(type, n, 0, 3, keys[n], scope) for n, type in enumerate(types)]
         return self._submit([*new, again, new[-1]])
 
-    def _new(self, type, priority, delay, max_attempts, key):
+    def _new(self, type, priority, delay, max_attempts, key, scope="forever"):
         id_ = str(UUID(int=len(self._ids) + 1, version=4))
         self._ids.append(id_)
         return new_run(
@@ -184,6 +187,7 @@ class TwoStores(RuleBasedStateMachine):
             delay=delay,
             max_attempts=max_attempts,
             idempotency_key=key,
+            key_scope=scope if key else "forever",
             headers={"trace": id_},
         )
 

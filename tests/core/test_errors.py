@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from simpleworkflow.core import errors
-from simpleworkflow.core.errors import RetryAfter, SimpleWorkflowError, StoreError, UsageError
+from simpleworkflow.core.errors import (
+    RetryAfter,
+    RunFailed,
+    SimpleWorkflowError,
+    StoreError,
+    UsageError,
+    WaitTimeout,
+)
 
 ALL = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, BaseException)]
 
@@ -28,3 +37,18 @@ def test_retry_after_explains_itself() -> None:
     assert str(RetryAfter(5)) == "retry after 5 s"
     assert str(RetryAfter(5, "busy")) == "busy"
     assert RetryAfter(5).seconds == 5
+
+
+def test_a_failed_run_explains_itself_in_one_line() -> None:
+    """The whole error, as a rule with a traceback, stands beside; a copy says the same."""
+    failed = RunFailed("7", "ValueError: boom\n\nTraceback")
+
+    assert str(failed) == str(copy.copy(failed)) == "run 7 failed: ValueError: boom"
+    assert (failed.run_id, failed.error) == ("7", "ValueError: boom\n\nTraceback")
+    for nothing in (None, "", "\n"):
+        assert str(RunFailed("7", nothing)) == "run 7 failed: no error was recorded"
+
+
+def test_waiting_too_long_is_a_timeout_error_too() -> None:
+    """As Python programmers expect."""
+    assert issubclass(WaitTimeout, TimeoutError)

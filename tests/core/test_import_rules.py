@@ -61,9 +61,10 @@ ROOMS = [
     Room("executor", may=("core", "run"), libraries=("attrs",)),
     Room("worker*", may=("core", "run", "executor", "worker"), libraries=("attrs",)),
     Room("schedules", may=("core",), libraries=("attrs",)),
-    Room("client", may=("core", "backends.registry", "schedules"), libraries=("attrs",)),
+    Room("results", may=("core",)),
+    Room("client", may=("core", "backends.registry", "results", "schedules"), libraries=("attrs",)),
     Room("ticker", may=("core", "backends.registry", "worker")),
-    Room("async_client", may=("core", "backends.registry", "client")),
+    Room("async_client", may=("core", "backends.registry", "client", "results", "schedules")),
     Room("operator", may=("core", "backends.registry")),
     Room("environment", may=("core",), when_used=("dotenv",)),
     Room(

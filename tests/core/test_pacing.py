@@ -18,6 +18,7 @@ from simpleworkflow.core.pacing import (
     WARY_CLAIMS,
     Pacing,
     pause_after_failures,
+    pause_of_wait,
 )
 
 HALF_MINUTE = timedelta(seconds=30)
@@ -158,3 +159,10 @@ def test_a_run_that_is_not_done_counts_with_what_it_has_taken(
 
     assert known.average == max(seconds, pacing.average or 0.0)
     assert known.pocket() <= pacing.pocket() or pacing.average is None
+
+
+def test_looks_become_rarer_the_longer_one_waits() -> None:
+    """From 10 ms to a second, and never later than a fifth of the time that it took anyway."""
+    assert pause_of_wait(0) == pause_of_wait(0.04) == 0.01
+    assert pause_of_wait(1) == pytest.approx(0.2)
+    assert pause_of_wait(5) == pause_of_wait(10**6) == 1.0

@@ -65,6 +65,7 @@ def test_a_new_run_keeps_what_was_given() -> None:
     assert run.run_at.tzinfo is UTC
     assert (run.idempotency_key, run.headers_json) == ("order-7", '{"trace":"abc"}')
     assert a_new_run(delay=1.5).delay == timedelta(seconds=1.5)
+    assert a_new_run(idempotency_key="k", key_scope=60).key_scope == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_a_new_run_keeps_what_was_given() -> None:
         ("max_attempts", 0),
         ("run_at", datetime(2030, 1, 1)),
         ("run_at", "tomorrow"),
+        ("key_scope", "active"),
         ("delay", -1),
         ("delay", timedelta(days=40_000)),
         ("idempotency_key", ""),

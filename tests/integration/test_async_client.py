@@ -14,11 +14,23 @@ from callers import login, wait_for_a_lock
 from proxy import Proxy
 from workers import PATIENCE, a_poller
 
-from simpleworkflow import AsyncClient, Client, RunNotFound, UsageError, migrate, open_store
-from simpleworkflow.async_client import THREADS
+from simpleworkflow import (
+    AsyncClient,
+    Client,
+    PermanentFailure,
+    RunFailed,
+    RunNotFound,
+    StoreUnavailable,
+    UsageError,
+    WaitTimeout,
+    migrate,
+    open_store,
+)
+from simpleworkflow.async_client import THREADS, AsyncSchedules
 from simpleworkflow.backends.memory import MemoryStore
 from simpleworkflow.backends.postgres.url import parse_url
 from simpleworkflow.core.errors import StoreClosed
+from simpleworkflow.schedules import Schedules
 
 METHODS = [
     name
@@ -26,13 +38,21 @@ METHODS = [
     if not name.startswith("_") and name != "close"
 ]
 
+SCHEDULE_METHODS = [
+    name for name, _ in inspect.getmembers(Schedules, inspect.isfunction) if name[0] != "_"
+]
+
 NO_SUCH_RUN = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_it_has_every_method_of_a_client(name):
-    """With the same arguments and the same words, to be awaited."""
-    ours, theirs = getattr(AsyncClient, name), getattr(Client, name)
+@pytest.mark.parametrize(
+    ("kind", "plain", "name"),
+    [(AsyncClient, Client, name) for name in METHODS]
+    + [(AsyncSchedules, Schedules, name) for name in SCHEDULE_METHODS],
+)
+def test_it_has_every_method_of_a_client(kind, plain, name):
+    """With the same arguments and the same words, to be awaited; and so have its schedules."""
+    ours, theirs = getattr(kind, name), getattr(plain, name)
     assert inspect.iscoroutinefunction(ours)
     assert inspect.signature(ours) == inspect.signature(theirs)
     assert ours.__doc__ == theirs.__doc__
@@ -79,6 +99,103 @@ def test_the_loop_goes_on_while_the_database_is_silent(one_database_url):
 
     with Proxy(one_database_url) as proxy:
         asyncio.run(program(proxy))
+
+
+def test_more_tasks_wait_than_there_are_threads(store_url):
+    """Calls go on meanwhile, and each task gets the result of its own run."""
+
+    async def program() -> None:
+        async with AsyncClient(store_url) as client:
+            ids = [(await client.submit("a.b.v1", n)).id for n in range(2 * THREADS)]
+            tasks = [asyncio.create_task(client.result(run_id, PATIENCE)) for run_id in ids]
+            gone = asyncio.create_task(client.wait(ids[0]))
+            await asyncio.sleep(0)
+            assert (await client.get(ids[0])).status == "pending"
+            gone.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await gone
+            await asyncio.to_thread(poller.drain, PATIENCE)
+            assert await asyncio.gather(*tasks) == list(range(2 * THREADS))
+
+    poller = a_poller(store_url)
+    poller.register_executor("a.%", lambda run: run.payload)
+    asyncio.run(program())
+
+
+def test_waiting_ends_as_a_clients_does(store_url):
+    """With a timeout, a failure, an unknown run, and what is no timeout."""
+
+    async def program() -> None:
+        async with AsyncClient(store_url) as client:
+            run_id = (await client.submit("a.b.v1", 1)).id
+            for timeout in (0, 0.03):
+                with pytest.raises(WaitTimeout, match=f"{run_id} was still pending"):
+                    await client.wait(run_id, timeout)
+            with pytest.raises(RunNotFound):
+                await client.wait(NO_SUCH_RUN)
+            with pytest.raises(UsageError, match=r"^timeout="):
+                await client.wait(run_id, -1)
+            await asyncio.to_thread(poller.drain, PATIENCE)
+            with pytest.raises(RunFailed, match="no more"):
+                await client.result(run_id, PATIENCE)
+
+    poller = a_poller(store_url)
+
+    @poller.handler("a.b.v1")
+    def fail(run):
+        raise PermanentFailure("no more")
+
+    asyncio.run(program())
+
+
+class Away(MemoryStore):
+    """A store that is out of reach for the next few questions."""
+
+    questions = 0
+
+    def get(self, run_id: str) -> Any:
+        """Answer when it is back."""
+        self.questions -= 1
+        if self.questions >= 0:
+            raise StoreUnavailable("gone")
+        return super().get(run_id)
+
+
+def test_waiting_outlives_a_lost_store():
+    """It is asked again until it answers; out of reach from the start, it is told at once."""
+
+    async def program() -> None:
+        store = Away()
+        async with AsyncClient(store) as client:
+            run_id = (await client.submit("a.b.v1", 1)).id
+            waiting = asyncio.create_task(client.wait(run_id, PATIENCE))
+            while store.questions > -2:
+                await asyncio.sleep(0)
+            store.questions = 2
+            assert await client.cancel(run_id)
+            assert (await waiting).status == "cancelled"
+            assert store.questions == -1
+            store.questions = 1
+            with pytest.raises(StoreUnavailable):
+                await client.wait(run_id)
+
+    asyncio.run(program())
+
+
+def test_schedules_are_managed(store_url):
+    """As by a Client."""
+
+    async def program() -> None:
+        async with AsyncClient(store_url) as client:
+            made = await client.schedules.create("a.b.v1", {}, cron="0 9 * * 1")
+            await client.schedules.pause(made.id)
+            assert [each.enabled for each in await client.schedules.list()] == [False]
+            sent = await client.schedules.run_now(made.id)
+            assert (await client.get(sent.id)).type == "a.b.v1"
+            await client.schedules.delete(made.id)
+            assert await client.schedules.list() == []
+
+    asyncio.run(program())
 
 
 class Slow(MemoryStore):

@@ -18,10 +18,12 @@ PACKAGE = ROOT / "examples/backend_package"
 
 DECLARED = {
     "this backend declares no deleted rows: it gives no fixture delete_run",
+    "this store keeps keys for ever: it is no KeyScopes",
+    "nobody can wait for runs in this store: it is no Endings",
     "this store joins no transactions: it is no JoinsTransactions",
     "this store does nothing for operators: it is no RunAdmin",
 }
-"""What an SQLite file of our own has no use for."""
+"""What an SQLite file of our own has no use for, and what an example can do without."""
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ EVERYTHING = Route.of(["%"])
 MAY_INSERT = {
     "producer": {
         "workflow_run": "id type payload priority run_at max_attempts idempotency_key headers"
-        " created_at updated_at",
+        " key_while_active key_until created_at updated_at",
         "workflow_event": "workflow_id event_type data created_at",
         "workflow_schedule": "id type payload schedule timezone next_run_at enabled priority"
         " max_attempts catch_up headers created_at updated_at",
@@ -62,7 +62,7 @@ MAY_INSERT = {
 }
 MAY_UPDATE = {
     "producer": {
-        "workflow_run": "status lease_until updated_at",
+        "workflow_run": "status lease_until updated_at idempotency_key former_key",
         "workflow_schedule": "type payload schedule timezone next_run_at enabled priority"
         " max_attempts catch_up headers updated_at deleted_at",
     },
@@ -288,6 +288,21 @@ def test_a_producer_and_a_worker_bring_runs_to_every_end(staff, driver):
         ["created", "leased", "cancelled", "discarded"],
         ["created", "cancelled"],
     ]
+
+
+def test_a_producer_takes_over_a_key_and_waits_for_a_result(staff, driver):
+    """A key whose run has ended, in a submit of one and of several; and what came of it."""
+    poller = a_poller(staff.url_of("worker", driver))
+    poller.register_executor("a.b.v1", lambda run: run.payload)
+    run = {"type": "a.b.v1", "payload": 7, "idempotency_key": "k", "key_scope": "active"}
+    with Client(staff.url_of("producer", driver)) as client, working(poller):
+        for _ in range(2):
+            again = client.submit_many([run, run])
+            assert [answer.created for answer in again] == [True, False]
+            assert client.result(again[0].id, PATIENCE) == 7
+            answer = client.submit(**run)
+            assert answer.created
+            assert client.result(answer.id, PATIENCE) == 7
 
 
 def test_a_worker_takes_over_from_a_dead_one(staff, driver):

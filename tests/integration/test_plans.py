@@ -227,7 +227,7 @@ def test_a_rescue_looks_at_expired_leases(store: PostgresStore, explained: Expla
 def test_a_cancel_looks_up_each_run_once(store: PostgresStore, explained: Explained) -> None:
     """It reads its own rows, to find and to update them."""
     ids = [claim.run_id for claim in claimed(store)]
-    assert_frugal(explained.nodes("cancel", params.of_cancel(ids)), at_most=2 * GROUP)
+    assert_frugal(explained.nodes("cancel", params.of_ids(ids)), at_most=2 * GROUP)
 
 
 # What operators ask: no list looks at all runs for a few of them, and a purge only at old ones.
@@ -291,7 +291,7 @@ def test_an_operators_change_looks_up_each_run_once(
     """It reads its own rows, to find and to update them."""
     claims = claimed(store)
     store.settle([decide(c, Failed("boom", True), RetryPolicy(), Random(1)) for c in claims])
-    given = params.of_cancel([c.run_id for c in claims]) | params.of_statuses(TERMINAL)
+    given = params.of_ids([c.run_id for c in claims]) | params.of_statuses(TERMINAL)
     assert_frugal(explained.nodes(name, given), at_most=2 * GROUP)
 
 
@@ -325,3 +325,31 @@ def test_stats_look_at_open_runs_and_new_events(store: PostgresStore, explained:
     events = [node for node in nodes if node.get("Relation Name") == "workflow_event"]
     assert [node["Node Type"] for node in events] == ["Index Scan"]
     assert events[0]["Actual Rows"] == 2 * GROUP
+
+
+@pytest.mark.parametrize("group", [1, GROUP])
+def test_a_submit_of_keys_looks_up_each_key_once(
+    store: PostgresStore, explained: Explained, group: int
+) -> None:
+    """Those whose run has ended are read, to be given up; of the free ones nothing is."""
+    keyed = [
+        new_run(str(uuid.uuid4()), "mine.1", {}, idempotency_key=f"k{n}", key_scope="active")
+        for n in range(GROUP)
+    ]
+    store.cancel([answer.id for answer in store.submit(keyed)])
+    again = [
+        new_run(str(uuid.uuid4()), "mine.1", {}, idempotency_key=f"k{2 * n}") for n in range(group)
+    ]
+    given = params.of_submit(again) | {"count": group}
+    nodes = explained.nodes(params.name_of_submit(again), given)
+    given_up = min(group, GROUP // 2)
+    assert looked_at(nodes) == given_up
+    assert_frugal(nodes, at_most=given_up)
+
+
+def test_a_look_whether_runs_have_ended_reads_each_once(
+    store: PostgresStore, explained: Explained
+) -> None:
+    """And no other."""
+    ids = [claim.run_id for claim in claimed(store)]
+    assert_frugal(explained.nodes("ended", params.of_ids(ids)), at_most=GROUP)

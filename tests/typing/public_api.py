@@ -15,11 +15,14 @@ from simpleworkflow import (
     Operator,
     RetryPolicy,
     Run,
+    RunCancelled,
+    RunFailed,
     Schedule,
     Status,
     Submitted,
     Ticker,
     TypeStats,
+    WaitTimeout,
     WorkflowExecutor,
     WorkflowRun,
 )
@@ -97,6 +100,20 @@ def producer(url: str) -> None:
         assert_type(client.get(submitted.id), Run)
         assert_type(client.events(submitted.id), list[Event])
         assert_type(client.cancel(submitted.id), bool)
+        client.submit("a.v1", {}, idempotency_key="k", key_scope="active")
+        client.submit("a.v1", {}, idempotency_key="l", key_scope=timedelta(days=1))
+        many = client.submit_many(
+            ({"type": "a.v1", "payload": n} for n in range(3)), progress=print
+        )
+        assert_type(many, list[Submitted])
+        try:
+            assert_type(client.wait(submitted.id), Run)
+            assert_type(client.result(submitted.id, timeout=timedelta(seconds=5)), Any)
+        except (WaitTimeout, RunCancelled):
+            client.cancel(submitted.id)
+        except RunFailed as failed:
+            assert_type(failed.run_id, str)
+            assert_type(failed.error, str | None)
 
 
 def scheduler(url: str) -> Ticker:

@@ -114,7 +114,7 @@ class Admin:
         answers = [Answer(run_id, None, False) for run_id in ids]
         asked = list(range(len(ids)))
         for _ in tries(name, asked):
-            found = self._fetch(name, {**params.of_cancel([ids[i] for i in asked]), **given})
+            found = self._fetch(name, {**params.of_ids([ids[i] for i in asked]), **given})
             again = []
             for place, status, done in found:
                 if status == AGAIN:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from simpleworkflow.backends.postgres.hints import Pair
 from simpleworkflow.core.admin import RunFilter, ids_below, others_below, place_of
+from simpleworkflow.core.keys import ACTIVE, FOREVER, KeyScope
 from simpleworkflow.core.records import Extension, NewRun, Run, Settlement
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.schedule import Firing, Schedule, firing_key
@@ -24,6 +25,12 @@ which is 1 GB. It hangs up on more."""
 Params = dict[str, object]
 
 
+def name_of_submit(runs: Sequence[NewRun]) -> str:
+    """Return which form of submit.sql submits these runs."""
+    has_keys = any(run.idempotency_key is not None for run in runs)
+    return "submit:ready_keys" if has_keys else "submit:ready_runs"
+
+
 def of_submit(runs: Sequence[NewRun]) -> Params:
     """Return the parameters of submit.sql."""
     return {
@@ -36,6 +43,7 @@ def of_submit(runs: Sequence[NewRun]) -> Params:
         "max_attempts": _plain([run.max_attempts for run in runs]),
         "keys": _texts([run.idempotency_key for run in runs]),
         "headers": _texts([run.headers_json for run in runs]),
+        **_of_scopes([run.key_scope for run in runs]),
     }
 
 
@@ -51,6 +59,17 @@ def of_submit_one(run: NewRun) -> Params:
         "max_attempts": run.max_attempts,
         "key": run.idempotency_key,
         "headers": run.headers_json,
+    }
+
+
+def _of_scopes(scopes: Sequence[KeyScope]) -> Params:
+    if all(scope == FOREVER for scope in scopes):
+        # Mostly so: what is missing, the server fills up.
+        return {"key_while_actives": None, "key_seconds": None}
+    seconds = [None if isinstance(scope, str) else scope.total_seconds() for scope in scopes]
+    return {
+        "key_while_actives": _plain(["t" if scope == ACTIVE else "NULL" for scope in scopes]),
+        "key_seconds": _plain(["NULL" if value is None else value for value in seconds]),
     }
 
 
@@ -167,8 +186,8 @@ def are_too_large(given: Params) -> bool:
     return chars > MAX_STATEMENT_CHARS
 
 
-def of_cancel(run_ids: Sequence[str]) -> Params:
-    """Return the parameters of cancel.sql and retry.sql."""
+def of_ids(run_ids: Sequence[str]) -> Params:
+    """Return the parameters of cancel.sql, retry.sql and ended.sql."""
     return {"ids": _plain(run_ids)}
 
 

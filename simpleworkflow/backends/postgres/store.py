@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from simpleworkflow.backends.postgres import migrate, params, rows, statements
 from simpleworkflow.backends.postgres.admin import Admin
@@ -27,8 +27,10 @@ from simpleworkflow.backends.postgres.hints import Hints, Pair
 from simpleworkflow.backends.postgres.pool import Pool
 from simpleworkflow.backends.postgres.schedules import PostgresSchedules
 from simpleworkflow.backends.postgres.url import Address
+from simpleworkflow.backends.postgres.waiting import EndWatch
 from simpleworkflow.backends.postgres.wakeup import Notifier, channel
 from simpleworkflow.core.errors import NotStorable, StoreConflict
+from simpleworkflow.core.keys import FOREVER
 from simpleworkflow.core.records import (
     Claim,
     Event,
@@ -79,6 +81,8 @@ class PostgresStore(Admin, PostgresSchedules):
     Nothing is connected before the first use.
     """
 
+    minds_key_scopes: Literal[True] = True
+
     def __init__(
         self,
         driver: Driver,
@@ -99,6 +103,7 @@ class PostgresStore(Admin, PostgresSchedules):
         self._listening = threading.Lock()
         self._listener: Callable[[], Connection | None] = lambda: None
         self._hints = Hints()
+        self._ends = EndWatch(self._find_ended)
         self._has_logged_polling = False
         self._is_checked = False
 
@@ -191,7 +196,7 @@ class PostgresStore(Admin, PostgresSchedules):
         answers: list[Status | None] = [None] * len(ids)
         asked = list(range(len(ids)))
         for _ in tries("cancel", asked):
-            found = self._fetch("cancel", params.of_cancel([ids[i] for i in asked]))
+            found = self._fetch("cancel", params.of_ids([ids[i] for i in asked]))
             again = []
             for place, status in found:
                 if status == AGAIN:
@@ -227,6 +232,10 @@ class PostgresStore(Admin, PostgresSchedules):
                 self._wait_on(connection, bell, seconds)
         finally:
             self._listening.release()
+
+    def wait_for_end(self, run_id: str, seconds: float) -> None:
+        """See Endings.wait_for_end."""
+        self._ends.wait(check_run_id(run_id), seconds)
 
     def close(self) -> None:
         """See Store.close."""
@@ -361,14 +370,22 @@ class PostgresStore(Admin, PostgresSchedules):
     def _create(self, runs: Sequence[NewRun], channel: str | None, fetch: Fetch) -> set[str] | None:
         """Insert these runs and notify the channel; return the new ones' ids, None for all."""
         try:
-            if len(runs) == 1:
+            if len(runs) == 1 and runs[0].key_scope == FOREVER:
                 one = {**params.of_submit_one(runs[0]), "channel": channel}
-                return None if fetch("submit_one", one) else set()
+                if fetch("submit_one", one):
+                    return None
+                if runs[0].idempotency_key is None:
+                    return set()
+                # Whoever has the key may have to give it up, which the next statement sees to.
             asked = {**params.of_submit(runs), "channel": channel, "count": len(runs)}
-            created = fetch("submit", asked)[0][0]
+            created = fetch(params.name_of_submit(runs), asked)[0][0]
         except DataRefused as exc:
             raise NotStorable(f"nothing was submitted: {exc}") from exc
         return None if created is None else set(created)
+
+    def _find_ended(self, run_ids: Sequence[str]) -> set[str]:
+        """Return those of these runs that have ended or are not there."""
+        return {row[0] for row in self._fetch("ended", params.of_ids(run_ids))}
 
     def _find_taken(self, runs: Sequence[NewRun], fetch: Fetch) -> list[str]:
         """Return the id of the existing run for each of these, whose key or id is taken."""

@@ -11,9 +11,9 @@ Subclass StoreContract with one fixture and let pytest collect it:
 which at the start of a test are none. The store asks `clock` for the time; the tests move it.
 
 A store that keeps no history (it is no RunReader) skips the laws about it, one that keeps no
-schedules (no ScheduleStore) those about them, and one that does nothing for operators (no RunAdmin)
-those about that. One whose rows may be marked as deleted gives one more fixture, `delete_run`, and
-one that joins transactions of its callers, `open_connection`; without them those laws are skipped.
+schedules (no ScheduleStore) those about them, and so on for RunAdmin, KeyScopes and Endings. One
+whose rows may be marked as deleted gives one more fixture, `delete_run`, and one that joins
+transactions of its callers, `open_connection`; without them those laws are skipped.
 """
 
 import pytest
@@ -30,6 +30,7 @@ pytest.register_assert_rewrite(
             "fencing",
             "history",
             "joining",
+            "keys",
             "leases",
             "operating",
             "ordering",
@@ -40,6 +41,7 @@ pytest.register_assert_rewrite(
             "settling",
             "submitting",
             "values",
+            "waiting",
         )
     )
 )
@@ -51,6 +53,7 @@ from simpleworkflow.testing.contract.examination import DeleteRun, OpenStore  # 
 from simpleworkflow.testing.contract.fencing import FencingLaws  # noqa: E402
 from simpleworkflow.testing.contract.history import HistoryLaws  # noqa: E402
 from simpleworkflow.testing.contract.joining import JoiningLaws, OpenConnection  # noqa: E402
+from simpleworkflow.testing.contract.keys import KeyLaws  # noqa: E402
 from simpleworkflow.testing.contract.leases import LeaseLaws  # noqa: E402
 from simpleworkflow.testing.contract.operating import OperatingLaws  # noqa: E402
 from simpleworkflow.testing.contract.ordering import OrderLaws  # noqa: E402
@@ -61,6 +64,7 @@ from simpleworkflow.testing.contract.scheduling import ScheduleLaws  # noqa: E40
 from simpleworkflow.testing.contract.settling import SettleLaws  # noqa: E402
 from simpleworkflow.testing.contract.submitting import SubmitLaws  # noqa: E402
 from simpleworkflow.testing.contract.values import ValueLaws  # noqa: E402
+from simpleworkflow.testing.contract.waiting import WaitingLaws  # noqa: E402
 
 __all__ = ["DeleteRun", "OpenConnection", "OpenStore", "StoreContract"]
 
@@ -81,6 +85,8 @@ class StoreContract(
     ValueLaws,
     DeletionLaws,
     OperatingLaws,
+    KeyLaws,
+    WaitingLaws,
     ClosingLaws,
 ):
     """All laws. Give the fixture `open_store`, and `delete_run` if the store has such rows."""

@@ -522,6 +522,64 @@ class AsksThenCreates(Broken):
             return [self._submit_one(tables, _Checked.of(run), now) for run in runs]
 
 
+class KeepsKeysForEver(Broken):
+    """Knows nothing of scopes, and does not say so."""
+
+    LAW = "test_a_key_is_free_when_its_run_has_ended"
+
+    class Tables(_Tables):
+        def holder(self, key: str, now: datetime) -> _Row | None:
+            return self.keys.get(key)
+
+
+class CountsFromTheLastChange(Broken):
+    """Counts the time for which a key holds from when its run was last touched."""
+
+    LAW = "test_a_key_holds_for_its_time_from_the_submit"
+
+    class Tables(_Tables):
+        def holder(self, key: str, now: datetime) -> _Row | None:
+            row = super().holder(key, now)
+            if row is None and (held := self.keys[key]).updated_at > held.created_at:
+                return held
+            return row
+
+
+class AsksTheNewcomer(Broken):
+    """Takes the scope of the submit that meets a key for that of the run which has it."""
+
+    LAW = "test_the_scope_that_counts_is_that_of_the_run_which_has_the_key"
+
+    def _submit_one(self, tables: _Tables, checked: _Checked, now: datetime) -> Submitted:
+        row = tables.keys.get(checked.run.idempotency_key or "")
+        if row is not None:
+            row.key_scope = checked.run.key_scope
+        return super()._submit_one(tables, checked, now)
+
+
+class WipesTheKeyThatWentOn(Broken):
+    """Leaves a run without the key that it was submitted with."""
+
+    LAW = "test_a_run_that_gave_its_key_up_is_left_alone"
+
+    def _submit_one(self, tables: _Tables, checked: _Checked, now: datetime) -> Submitted:
+        before = tables.keys.get(checked.run.idempotency_key or "")
+        answer = super()._submit_one(tables, checked, now)
+        if before is not None and answer.created:
+            before.idempotency_key = None
+        return answer
+
+
+class TellsOfAnyEnd(Broken):
+    """Tells everybody who waits when any run has ended."""
+
+    LAW = "test_who_waits_for_one_run_is_not_told_of_another"
+
+    class Tables(_Tables):
+        def is_over(self, run_id: str) -> bool:
+            return any(super(TellsOfAnyEnd.Tables, self).is_over(row) for row in self.rows)
+
+
 # --- Races -----------------------------------------------------------------------------------
 
 

@@ -28,8 +28,8 @@ edge as materialized (
 )
 select r.id::text, r.type, r.status, r.payload::text, r.priority,
        greatest(least(r.run_at, timestamptz '9999-12-30Z'), timestamptz '0001-01-03Z'),
-       r.attempt, r.max_attempts, r.idempotency_key, r.leased_by, r.lease_until, r.fence,
-       r.last_error, r.result::text, r.headers::text, r.created_at, r.updated_at
+       r.attempt, r.max_attempts, coalesce(r.idempotency_key, r.former_key), r.leased_by,
+       r.lease_until, r.fence, r.last_error, r.result::text, r.headers::text, r.created_at, r.updated_at
   from {schema}.workflow_run r
  cross join lateral (
     select case when get_byte(uuid_send(r.id), 6) >> 4 <> 7 or r.id >= '03bb2cc3-d800-0000-0000-000000000000'

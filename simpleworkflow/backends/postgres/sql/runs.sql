@@ -6,8 +6,8 @@ with given as materialized (
 )
 select r.id::text, r.type, r.status, r.payload::text, r.priority,
        greatest(least(r.run_at, timestamptz '9999-12-30Z'), timestamptz '0001-01-03Z'),
-       r.attempt, r.max_attempts, r.idempotency_key, r.leased_by, r.lease_until, r.fence,
-       r.last_error, r.result::text, r.headers::text, r.created_at, r.updated_at
+       r.attempt, r.max_attempts, coalesce(r.idempotency_key, r.former_key), r.leased_by,
+       r.lease_until, r.fence, r.last_error, r.result::text, r.headers::text, r.created_at, r.updated_at
   from {schema}.workflow_run r
  where r.deleted_at is null
    and exists (

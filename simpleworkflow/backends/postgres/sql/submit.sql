@@ -3,22 +3,27 @@ with moment as (
     select coalesce(:now::timestamptz, now()) as now
 ),
 asked as (
-    select id, type, payload, priority, run_at, delay, max_attempts, key, headers
+    select id, type, payload, priority, run_at, delay, max_attempts, key, headers,
+           key_while_active, key_seconds
       from unnest(:ids::uuid[], :run_types::text[], :payloads::text[], :priorities::int[],
                   :run_ats::timestamptz[], :delays::float8[], :max_attempts::int[],
-                  :keys::text[], :headers::text[])
+                  :keys::text[], :headers::text[], :key_while_actives::boolean[],
+                  :key_seconds::float8[])
            with ordinality as a (id, type, payload, priority, run_at, delay, max_attempts, key,
-                                 headers, ord)
+                                 headers, key_while_active, key_seconds, ord)
      order by ord
 ),
+{ready}
 created as (
     insert into {schema}.workflow_run
            (id, type, payload, priority, run_at, max_attempts, idempotency_key, headers,
-            created_at, updated_at)
+            key_while_active, key_until, created_at, updated_at)
     select id, type, payload::jsonb, priority,
            coalesce(run_at, (select now from moment) + delay * interval '1 second'),
-           max_attempts, key, headers::jsonb, (select now from moment), (select now from moment)
-      from asked
+           max_attempts, key, headers::jsonb, key_while_active,
+           (select now from moment) + key_seconds * interval '1 second',
+           (select now from moment), (select now from moment)
+      from ready
         on conflict do nothing
     returning id
 ),
