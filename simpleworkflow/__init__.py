@@ -5,6 +5,7 @@ from simpleworkflow.backends.postgres.grants import grants
 from simpleworkflow.backends.registry import migrate, open_store, pending_migrations
 from simpleworkflow.client import Client
 from simpleworkflow.core.admin import Answer, TypeStats
+from simpleworkflow.core.doctor import Finding, Level
 from simpleworkflow.core.errors import (
     LeaseLost,
     PermanentFailure,
@@ -26,6 +27,7 @@ from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.schedule import Schedule
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.store import Store
+from simpleworkflow.doctor import examine
 from simpleworkflow.executor import WorkflowExecutor
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
 from simpleworkflow.operator import Operator
@@ -39,8 +41,10 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Event",
+    "Finding",
     "IntentPoller",
     "LeaseLost",
+    "Level",
     "MetricsCollector",
     "Observer",
     "Operator",
@@ -68,6 +72,7 @@ __all__ = [
     "WaitTimeout",
     "WorkflowExecutor",
     "WorkflowRun",
+    "examine",
     "grants",
     "migrate",
     "open_store",

@@ -48,6 +48,6 @@ class Schemas:
         schema = parse_url(url).quoted_schema
         connection.execute(
             f"truncate {schema}.workflow_run, {schema}.workflow_event,"
-            f" {schema}.workflow_schedule restart identity cascade"
+            f" {schema}.workflow_schedule, {schema}.workflow_worker restart identity cascade"
         )
         return url

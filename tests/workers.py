@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -78,6 +79,14 @@ def working(*pollers: IntentPoller) -> Iterator[None]:
 def met(event: threading.Event) -> None:
     """Wait for an event that must come."""
     assert event.wait(PATIENCE), "what should have happened did not"
+
+
+def until(is_so: Callable[[], Any]) -> None:
+    """Look until it is so."""
+    give_up_at = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < give_up_at, "what should have happened did not"
+        threading.Event().wait(0.02)
 
 
 def python(program: str, *args: str, **options: Any) -> subprocess.Popen[str]:

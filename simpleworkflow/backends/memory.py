@@ -20,8 +20,10 @@ from weakref import WeakSet
 from attrs import define, field
 
 from simpleworkflow.backends.memory_admin import MemoryAdmin
+from simpleworkflow.backends.memory_roster import Announced, MemoryRoster
 from simpleworkflow.backends.memory_schedules import MemorySchedules
 from simpleworkflow.core import lease as lease_law
+from simpleworkflow.core.doctor import Finding
 from simpleworkflow.core.errors import NotStorable, StoreClosed
 from simpleworkflow.core.keys import FOREVER, KeyScope, has_ended
 from simpleworkflow.core.records import (
@@ -75,7 +77,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryStore(MemoryAdmin, MemorySchedules):
+class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
     """A Store in memory: for unit tests, for trying things out, and as the model of the others.
 
     Args:
@@ -192,6 +194,10 @@ class MemoryStore(MemoryAdmin, MemorySchedules):
             tables.ended.wait_for(
                 lambda: self._is_closed or tables.is_over(run_id), min(seconds, TIMEOUT_MAX)
             )
+
+    def examine(self) -> list[Finding]:
+        """Return nothing: there is no server, no table and no other process to look at."""
+        return []
 
     def close(self) -> None:
         """Let go of the runs; any later use raises StoreClosed. Closing twice does nothing."""
@@ -490,6 +496,7 @@ class _Tables:
         self._queues: dict[str, _Queue] = {}
         self._served: dict[Route, list[_Queue]] = {}
         self.bells: WeakSet[Bell] = WeakSet()
+        self.announced: dict[str, Announced] = {}
 
     def ring(self) -> None:
         """Wake the workers that wait for runs."""

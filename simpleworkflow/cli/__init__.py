@@ -13,6 +13,7 @@ from simpleworkflow.cli.errors import OneLineGroup
 
 _COMMANDS = {
     "demo": "simpleworkflow.cli.demo",
+    "doctor": "simpleworkflow.cli.doctor",
     "grants": "simpleworkflow.cli.grants",
     "migrate": "simpleworkflow.cli.migrate",
     "schedules": "simpleworkflow.cli.schedules",

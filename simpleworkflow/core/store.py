@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol, runtime_checkable
 
 from simpleworkflow.core.admin import Answer, Purged, RunFilter, TypeStats
+from simpleworkflow.core.doctor import Finding
 from simpleworkflow.core.records import (
     Claim,
     Event,
@@ -25,6 +26,7 @@ from simpleworkflow.core.records import (
     Settlement,
     Submitted,
 )
+from simpleworkflow.core.roster import Announcement, Worker
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.schedule import DueSchedules, Firing, Schedule
 from simpleworkflow.core.states import Status
@@ -267,4 +269,35 @@ class Migratable(Protocol):
 
     def pending_migrations(self) -> list[tuple[str, str]]:
         """Return the (name, SQL) of what `migrate` would apply now, in order."""
+        ...
+
+
+@runtime_checkable
+class Roster(Protocol):
+    """A store that knows which workers are at work. People look at it; no run depends on it."""
+
+    def announce(self, announcement: Announcement) -> None:
+        """Note that a worker is at work now, and remove others that `core.roster` forgets."""
+        ...
+
+    def retire(self, id: str) -> None:
+        """Remove the worker that announced itself by this id, if it is there."""
+        ...
+
+    def workers(self) -> list[Worker]:
+        """Return those that announced themselves and were not removed, the longest at work first,
+        then by id.
+        """
+        ...
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """A store that can say how it is."""
+
+    def examine(self) -> list[Finding]:
+        """Return one finding for each thing that was looked at, healthy or not; change nothing.
+
+        Without anything that could be unhealthy, it is an empty list.
+        """
         ...

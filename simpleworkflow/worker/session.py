@@ -13,8 +13,9 @@ from simpleworkflow.core.events import PollFailed, PollSucceeded, RunClaimed, Ru
 from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
 from simpleworkflow.core.records import Claim, Crashed
 from simpleworkflow.core.routing import Route
-from simpleworkflow.core.store import RunAdmin, ScheduleStore, Store, Wakeups
+from simpleworkflow.core.store import Roster, RunAdmin, ScheduleStore, Store, Wakeups
 from simpleworkflow.executor import ExecutorRegistry
+from simpleworkflow.worker.announcer import Announcer
 from simpleworkflow.worker.bell import Bell
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun, HeldRuns
@@ -88,6 +89,9 @@ class Session:
         self._retention = None
         if settings.retention is not None and isinstance(store, RunAdmin):
             self._retention = Retention(store, settings.retention)
+        self._announcer = (
+            Announcer(store, settings, self._route) if isinstance(store, Roster) else None
+        )
 
     def stop(self) -> None:
         """Ask `run` to end; the second time, without waiting for executors.
@@ -110,6 +114,8 @@ class Session:
         self._settler.start()
         if self._retention is not None:
             self._retention.start()
+        if self._announcer is not None:
+            self._announcer.begin()
         try:
             self._claim_until_stopped(until_idle, ends_at)
         finally:
@@ -262,6 +268,8 @@ class Session:
         self._runner.give_up(self._held.undecided())
         self._settler.close(max(FLUSH_TIMEOUT, ends_at - time.monotonic()))
         self._runner.stop(timeout=0.1)
+        if self._announcer is not None:
+            self._announcer.stop()
         self._heartbeat.stop()
         self._heartbeat.join()
         if self._retention is not None:

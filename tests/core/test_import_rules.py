@@ -50,7 +50,13 @@ ROOMS = [
     # A store and its parts, in files of their own, which know the store by its types.
     Room(
         "backends.memory*",
-        may=("core", "backends.memory", "backends.memory_admin", "backends.memory_schedules"),
+        may=(
+            "core",
+            "backends.memory",
+            "backends.memory_admin",
+            "backends.memory_roster",
+            "backends.memory_schedules",
+        ),
         libraries=("attrs",),
     ),
     Room("backends.postgres*", may=("core", "backends.postgres"), libraries=("attrs",)),
@@ -66,6 +72,7 @@ ROOMS = [
     Room("ticker", may=("core", "backends.registry", "worker")),
     Room("async_client", may=("core", "backends.registry", "client", "results", "schedules")),
     Room("operator", may=("core", "backends.registry")),
+    Room("doctor", may=("core", "backends.registry")),
     Room("environment", may=("core",), when_used=("dotenv",)),
     Room(
         "poller",

@@ -52,6 +52,7 @@ ALLOWED = {
     "a file of ours, which _FILE_NAME holds to letters and digits",
     "backends/postgres/migrate.py _missing_switch": "the same schema, and a channel, below",
     "backends/postgres/steps.py ": "a number that stands there",
+    "backends/postgres/doctor.py _one_line": "the same schema, into SQL that is shown and not run",
     "backends/postgres/grants.py grants": "the same schema, and what _rights has made",
     "backends/postgres/grants.py _rights": "the same schema, and a role, validated and quoted",
     "backends/postgres/store.py PostgresStore._wait_on": "a channel's name, which is a number in "

@@ -20,6 +20,8 @@ DECLARED = {
     "this backend declares no deleted rows: it gives no fixture delete_run",
     "this store keeps keys for ever: it is no KeyScopes",
     "nobody can wait for runs in this store: it is no Endings",
+    "this store keeps no roster of workers: it is no Roster",
+    "this store cannot be examined: it is no Examinable",
     "this store joins no transactions: it is no JoinsTransactions",
     "this store does nothing for operators: it is no RunAdmin",
 }

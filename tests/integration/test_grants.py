@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import uuid
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from psycopg import sql
 from servers import Server, schema_of, without_schema
-from workers import AT_ONCE, PATIENCE, Seen, a_poller, met, working
+from workers import AT_ONCE, PATIENCE, Seen, a_poller, met, until, working
 
 from simpleworkflow import (
     Client,
@@ -52,6 +53,7 @@ MAY_INSERT = {
         "workflow_run": "type payload priority run_at max_attempts idempotency_key headers"
         " created_at updated_at",
         "workflow_event": "workflow_id event_type data created_at",
+        "workflow_worker": "*",
     },
     "operator": {
         "workflow_run": "id type payload priority run_at max_attempts idempotency_key headers"
@@ -70,6 +72,7 @@ MAY_UPDATE = {
         "workflow_run": "status run_at attempt leased_by lease_until fence crashes last_error"
         " result updated_at",
         "workflow_schedule": "next_run_at last_run_at updated_at",
+        "workflow_worker": "patterns seen_at clock",
     },
     "operator": {
         "workflow_run": "status priority run_at attempt max_attempts leased_by lease_until fence"
@@ -89,17 +92,19 @@ MAY_SELECT = {
         "workflow_event": "*",
         "workflow_migration": "version",
         "workflow_schedule": "*",
+        "workflow_worker": "*",
     },
     "operator": {
         "workflow_run": "*",
         "workflow_event": "*",
         "workflow_migration": "*",
         "workflow_schedule": "*",
+        "workflow_worker": "*",
     },
 }
 MAY_DELETE = {
     "producer": set(),
-    "worker": set(),
+    "worker": {"workflow_worker"},
     "operator": {"workflow_run", "workflow_schedule"},
 }
 
@@ -108,6 +113,7 @@ FOR_THE_OWNER = [
     "truncate {schema}.workflow_event",
     "truncate {schema}.workflow_schedule",
     "truncate {schema}.workflow_migration",
+    "truncate {schema}.workflow_worker",
     "drop table {schema}.workflow_run cascade",
     "drop schema {schema} cascade",
     "drop function {schema}.workflow_delete_history() cascade",
@@ -320,6 +326,21 @@ def test_a_worker_takes_over_from_a_dead_one(staff, driver):
     assert events == ["created", "leased", "rescued", "retried", "leased", "succeeded"]
 
 
+def test_a_worker_without_the_right_to_announce_itself_works_all_the_same(staff, driver, caplog):
+    """As where rights were granted before there was a roster; the log names the command, once."""
+    role = staff.roles["worker"]
+    staff.owner.execute(f"revoke all on {staff.schema}.workflow_worker from {role}".encode())
+    poller = a_poller(staff.url_of("worker", driver))
+    poller.register_executor("a.b.v1", lambda run: until(lambda: "announcing" in caplog.text))
+    with Client(staff.url_of("producer", driver)) as client:
+        run_id = client.submit("a.b.v1", {}).id
+        assert poller.drain(PATIENCE) == 1
+        assert client.get(run_id).status == "succeeded"
+    said = [line for line in map(logging.LogRecord.getMessage, caplog.records) if "ann" in line]
+    assert len(said) == 1
+    assert "`simpleworkflow grants` prints" in said[0]
+
+
 def test_a_producer_wakes_an_idle_worker(staff, driver):
     """Neither listening nor notifying takes a right."""
     seen, began = Seen(), threading.Event()
@@ -483,8 +504,8 @@ def test_each_column_is_for_whom_it_is_meant(staff, part):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_rows_are_deleted_by_operators_only(staff, part):
-    """And no history but with its run."""
+def test_each_row_is_deleted_by_whom_it_is_meant(staff, part):
+    """Runs by operators, and no history but with its run."""
     tables = {table for table, _, _ in staff.columns()}
     with staff.connect(part) as connection:
         found = {

@@ -26,6 +26,7 @@ ALL = [
     "0004_crashes",
     "0005_schedules",
     "0006_retention",
+    "0007_workers",
     "0008_key_scope",
 ]
 LEASE = timedelta(seconds=30)

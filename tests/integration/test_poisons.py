@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,7 @@ import psycopg
 import pytest
 from servers import schema_of, without_schema
 from strangers import new_database
-from workers import AT_ONCE, PATIENCE, Seen, a_poller, python, working
+from workers import AT_ONCE, PATIENCE, Seen, a_poller, python, until, working
 
 from simpleworkflow import Client, RetryAfter, RetryPolicy, UsageError, migrate, open_store
 from simpleworkflow.core.events import PollSucceeded
@@ -503,14 +502,6 @@ def is_now(instant):
 def ended(client, run_id):
     """Wait until a run has ended."""
     until(lambda: client.get(run_id).status in ("succeeded", "failed"))
-
-
-def until(is_so):
-    """Look until it is so."""
-    give_up_at = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < give_up_at, "what should have happened did not"
-        threading.Event().wait(0.02)
 
 
 ELSEWHERE = {

@@ -11,7 +11,9 @@ from simpleworkflow import (
     AsyncClient,
     Client,
     Event,
+    Finding,
     IntentPoller,
+    Level,
     Operator,
     RetryPolicy,
     Run,
@@ -25,6 +27,7 @@ from simpleworkflow import (
     WaitTimeout,
     WorkflowExecutor,
     WorkflowRun,
+    examine,
 )
 from simpleworkflow.embedded import EmbeddedPostgres
 
@@ -172,6 +175,14 @@ def on_duty(url: str) -> int:
         assert_type(answer.status, Status | None)
         assert_type(operator.stats(), list[TypeStats])
         return operator.purge(timedelta(days=30), statuses="succeeded", batch=100, on_batch=print)
+
+
+def monitor(url: str) -> list[str]:
+    """What an operator's program reads."""
+    findings = examine(url)
+    assert_type(findings, list[Finding])
+    assert_type(findings[0].level, Level)
+    return [f"{each.name}: {each.seen}. {each.advice}" for each in findings]
 
 
 def demo() -> None:

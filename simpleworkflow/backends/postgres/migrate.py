@@ -27,7 +27,7 @@ _LOCK_PAUSE = 0.1
 """Seconds between tries for the lock. A statement that waits for it would hold a snapshot, which
 the building of an index by the one who has the lock waits for in turn."""
 
-_ALL_PARTS = 2
+ALL_PARTS = 2
 """What notify_trigger.sql counts when the trigger is in place."""
 
 
@@ -152,7 +152,7 @@ def switch_notify_trigger(
 
 def _missing_switch(connection: Connection, address: Address, on: bool) -> list[Script]:
     state = statements.load("notify_trigger", address.quoted_schema)
-    if connection.fetch(state, {})[0][0] == (_ALL_PARTS if on else 0):
+    if connection.fetch(state, {})[0][0] == (ALL_PARTS if on else 0):
         return []
     name = "with_notify_trigger" if on else "without_notify_trigger"
     source = files(__package__).joinpath("optional", f"{name}.sql").read_text(encoding="utf-8")

@@ -10,10 +10,11 @@ from simpleworkflow.backends.postgres.hints import Pair
 from simpleworkflow.core.admin import RunFilter, ids_below, others_below, place_of
 from simpleworkflow.core.keys import ACTIVE, FOREVER, KeyScope
 from simpleworkflow.core.records import Extension, NewRun, Run, Settlement
+from simpleworkflow.core.roster import KEPT_FOR, Announcement
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.schedule import Firing, Schedule, firing_key
 from simpleworkflow.core.states import EVENT_OF, Move, Status
-from simpleworkflow.core.storable import clean_text
+from simpleworkflow.core.storable import check_run_id, clean_text
 
 NOTE_CHARS = 1_000
 """How much of an error goes into the history; the run's last_error has more."""
@@ -253,6 +254,21 @@ def of_statuses(statuses: Iterable[Status]) -> Params:
 
 def _seconds(duration: timedelta | None) -> float | None:
     return None if duration is None else duration.total_seconds()
+
+
+def of_announcement(announcement: Announcement) -> Params:
+    """Return the parameters of announce.sql."""
+    return {
+        "id": check_run_id(announcement.id),
+        "worker_id": announcement.worker_id,
+        "hostname": announcement.hostname,
+        "pid": announcement.pid,
+        "version": announcement.version,
+        "patterns": _texts(announcement.patterns),
+        "concurrency": announcement.concurrency,
+        "clock": announcement.clock,
+        "kept_for": KEPT_FOR.total_seconds(),
+    }
 
 
 # Arrays as PostgreSQL reads them: drivers write them element by element, and slowly.

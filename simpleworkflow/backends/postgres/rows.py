@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from simpleworkflow.backends.postgres.driver import Row
 from simpleworkflow.core.records import Claim, Event, Rescued, Run
+from simpleworkflow.core.roster import Worker
 from simpleworkflow.core.schedule import DueSchedule, DueSchedules, Schedule
 from simpleworkflow.core.states import EventType, Status
 
@@ -41,6 +42,14 @@ def to_event(row: Row) -> Event:
     return Event(
         id_, run_id, EventType(type_) if known else type_, json.loads(data), to_instant(created_at)
     )
+
+
+def to_worker(row: Row) -> Worker:
+    """Read a row of workers.sql, whose columns stand in the order of the record's fields."""
+    values: list[Any] = [to_instant(v) if isinstance(v, datetime) else v for v in row]
+    values[5] = tuple(values[5])
+    values[-2:] = [timedelta(seconds=seconds) for seconds in values[-2:]]
+    return Worker(*values)
 
 
 def to_schedule(row: Row) -> Schedule:

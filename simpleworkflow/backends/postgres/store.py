@@ -15,6 +15,7 @@ from simpleworkflow.backends.postgres import migrate, params, rows, statements
 from simpleworkflow.backends.postgres.admin import Admin
 from simpleworkflow.backends.postgres.again import AGAIN, CONFLICT_TRIES, tries
 from simpleworkflow.backends.postgres.callers import Fetch, fetch_on
+from simpleworkflow.backends.postgres.doctor import PostgresDoctor
 from simpleworkflow.backends.postgres.driver import (
     OPTIONS,
     Connection,
@@ -25,6 +26,7 @@ from simpleworkflow.backends.postgres.driver import (
 )
 from simpleworkflow.backends.postgres.hints import Hints, Pair
 from simpleworkflow.backends.postgres.pool import Pool
+from simpleworkflow.backends.postgres.roster import PostgresRoster
 from simpleworkflow.backends.postgres.schedules import PostgresSchedules
 from simpleworkflow.backends.postgres.url import Address
 from simpleworkflow.backends.postgres.waiting import EndWatch
@@ -69,7 +71,7 @@ logger = logging.getLogger("simpleworkflow.store")
 T = TypeVar("T")
 
 
-class PostgresStore(Admin, PostgresSchedules):
+class PostgresStore(Admin, PostgresSchedules, PostgresRoster, PostgresDoctor):
     """Holds runs in one schema of a PostgreSQL database.
 
     Args:

@@ -11,9 +11,9 @@ Subclass StoreContract with one fixture and let pytest collect it:
 which at the start of a test are none. The store asks `clock` for the time; the tests move it.
 
 A store that keeps no history (it is no RunReader) skips the laws about it, one that keeps no
-schedules (no ScheduleStore) those about them, and so on for RunAdmin, KeyScopes and Endings. One
-whose rows may be marked as deleted gives one more fixture, `delete_run`, and one that joins
-transactions of its callers, `open_connection`; without them those laws are skipped.
+schedules (no ScheduleStore) those about them, and so on for RunAdmin, KeyScopes, Endings
+and Roster. One whose rows may be marked as deleted gives one more fixture, `delete_run`, and one
+that joins transactions of its callers, `open_connection`; without them those laws are skipped.
 """
 
 import pytest
@@ -23,6 +23,7 @@ pytest.register_assert_rewrite(
     *(
         f"{__name__}.{concern}"
         for concern in (
+            "announcing",
             "cancelling",
             "closing",
             "deletion",
@@ -46,6 +47,7 @@ pytest.register_assert_rewrite(
     )
 )
 
+from simpleworkflow.testing.contract.announcing import AnnouncingLaws  # noqa: E402
 from simpleworkflow.testing.contract.cancelling import CancelLaws  # noqa: E402
 from simpleworkflow.testing.contract.closing import ClosingLaws  # noqa: E402
 from simpleworkflow.testing.contract.deletion import DeletionLaws  # noqa: E402
@@ -84,6 +86,7 @@ class StoreContract(
     ScheduleLaws,
     ValueLaws,
     DeletionLaws,
+    AnnouncingLaws,
     OperatingLaws,
     KeyLaws,
     WaitingLaws,

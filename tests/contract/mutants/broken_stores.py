@@ -27,6 +27,7 @@ from simpleworkflow.core.records import (
     Submitted,
     Verdict,
 )
+from simpleworkflow.core.roster import Announcement
 from simpleworkflow.core.routing import Route, TypePattern
 from simpleworkflow.core.schedule import Firing, Schedule
 from simpleworkflow.core.states import EVENT_OF, TERMINAL, EventType, Move, Status
@@ -648,6 +649,27 @@ class DropsTimeZones(Broken):
                 for run in runs
             ]
         )
+
+
+class KeepsTheVanished(Broken):
+    """Shows workers that were killed long ago for ever."""
+
+    LAW = "test_a_worker_that_vanished_is_kept_for_a_while"
+
+    def announce(self, announcement: Announcement) -> None:
+        vanished = dict(self._tables.announced)
+        super().announce(announcement)
+        self._tables.announced = vanished | self._tables.announced
+
+
+class StartsWorkersAnew(Broken):
+    """Takes each announcement for another worker's start."""
+
+    LAW = "test_a_worker_that_announces_itself_again_is_the_same"
+
+    def announce(self, announcement: Announcement) -> None:
+        self.retire(announcement.id)
+        super().announce(announcement)
 
 
 class StaysOpen(Broken):

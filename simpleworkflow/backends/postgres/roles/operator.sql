@@ -13,3 +13,4 @@ grant select, insert, update, delete on {schema}.workflow_schedule to {role};
 grant insert (id, type, payload, priority, run_at, max_attempts, idempotency_key, headers, created_at,
               updated_at)
     on {schema}.workflow_run to {role};
+grant select on {schema}.workflow_worker to {role};

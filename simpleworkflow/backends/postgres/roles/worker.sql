@@ -11,3 +11,5 @@ grant insert (type, payload, priority, run_at, max_attempts, idempotency_key, he
     on {schema}.workflow_run to {role};
 grant select on {schema}.workflow_schedule to {role};
 grant update (next_run_at, last_run_at, updated_at) on {schema}.workflow_schedule to {role};
+-- It announces itself, and forgets those that vanished.
+grant select, insert, update (patterns, seen_at, clock), delete on {schema}.workflow_worker to {role};

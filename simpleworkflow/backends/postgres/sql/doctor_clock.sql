@@ -1,0 +1,2 @@
+-- What time it is by the server.
+select clock_timestamp()

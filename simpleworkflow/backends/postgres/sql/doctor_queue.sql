@@ -1,0 +1,2 @@
+-- How full the server's queue of notifications is.
+select pg_notification_queue_usage()
