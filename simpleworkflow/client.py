@@ -20,13 +20,13 @@ from simpleworkflow.core.records import (
     NewRun,
     Run,
     Submitted,
-    new_run,
 )
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes, shown
 from simpleworkflow.core.store import JoinsTransactions, KeyScopes, Migratable, RunReader, Store
 from simpleworkflow.results import result_of, wait_for
 from simpleworkflow.schedules import Schedules
+from simpleworkflow.typed import new_run
 
 BATCH = 1_000
 """Runs that `submit_many` sends in one statement."""
@@ -100,7 +100,9 @@ class Client:
 
         Args:
             type: the dotted, versioned name of what to run, such as `billing.invoice.v1`.
-            payload: what its executor gets: anything JSON can hold, up to `max_payload_bytes`.
+            payload: what its executor gets: anything JSON can hold, up to `max_payload_bytes`, or
+                an instance of an attrs class, a dataclass or a pydantic model, which is written so
+                that a `payload_type` reads it.
             priority: lower runs first; 100 by default.
             run_at: the earliest execution, a datetime with a time zone; now by default.
             delay: in place of `run_at`, how long from now (seconds or a timedelta).

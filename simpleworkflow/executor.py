@@ -13,6 +13,7 @@ from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.routing import Route, TypePattern, most_specific
 from simpleworkflow.run import WorkflowRun
+from simpleworkflow.typed import codec_of, payload_type_of
 
 
 class WorkflowExecutor(ABC):
@@ -20,9 +21,12 @@ class WorkflowExecutor(ABC):
 
     Attributes:
         retry_policy: how long its failed runs wait; None leaves it to the poller's.
+        payload_type: the class that `run.payload` is to be an instance of; None leaves it to the
+            annotation of `execute`, and without one there the payload is plain JSON.
     """
 
     retry_policy: RetryPolicy | None = None
+    payload_type: type[Any] | None = None
 
     @abstractmethod
     def execute(self, run: WorkflowRun) -> Any:
@@ -44,6 +48,7 @@ class Registration:
     function: ExecutorFunction
     retry_policy: RetryPolicy | None
     is_coroutine: bool = False
+    read_payload: Callable[[str], Any] | None = None
 
 
 class ExecutorRegistry:
@@ -59,11 +64,13 @@ class ExecutorRegistry:
         workflow_type: str,
         executor: WorkflowExecutor | ExecutorFunction,
         retry_policy: RetryPolicy | None = None,
+        payload_type: type[Any] | None = None,
     ) -> None:
         """Serve a type, or all types of a pattern, with an executor.
 
         Raises:
-            UsageError: that is no pattern or no executor, or the pattern has an executor already.
+            UsageError: that is no pattern, no executor or no class for payloads, or the pattern has
+                an executor already.
         """
         pattern = TypePattern.parse(workflow_type)
         if pattern in self._registrations:
@@ -74,8 +81,13 @@ class ExecutorRegistry:
         policy = retry_policy or getattr(executor, "retry_policy", None)
         if policy is not None and not isinstance(policy, RetryPolicy):
             raise UsageError(f"retry_policy={policy!r} for {str(pattern)!r} is no RetryPolicy")
+        payload_type = payload_type or getattr(executor, "payload_type", None)
         self._registrations[pattern] = Registration(
-            pattern, function, policy, inspect.iscoroutinefunction(function)
+            pattern,
+            function,
+            policy,
+            inspect.iscoroutinefunction(function),
+            _reader_of(payload_type or payload_type_of(function)),
         )
         # Replaced, not cleared: a find() in another thread may write an outdated answer.
         self._found = {}
@@ -109,6 +121,10 @@ class ExecutorRegistry:
             found = None if pattern is None else self._registrations[pattern]
             known[type_] = found
             return found
+
+
+def _reader_of(payload_type: Any) -> Callable[[str], Any] | None:
+    return None if payload_type is None else codec_of(payload_type).read
 
 
 def _function_of(executor: object, pattern: TypePattern) -> ExecutorFunction:

@@ -186,6 +186,7 @@ class IntentPoller:
         executor: WorkflowExecutor | ExecutorFunction,
         *,
         retry_policy: RetryPolicy | None = None,
+        payload_type: type[Any] | None = None,
     ) -> None:
         """Execute runs of a type, or of a pattern such as `notify.%`, with an executor.
 
@@ -194,19 +195,30 @@ class IntentPoller:
                 the most specific one wins.
             executor: a WorkflowExecutor, or a function or coroutine function that takes the run.
             retry_policy: how long its failed runs wait; the poller's policy by default.
+            payload_type: the attrs class, dataclass, TypedDict or pydantic model that `run.payload`
+                is to be an instance of; the Order of an executor that takes a `WorkflowRun[Order]`
+                by default, and without one plain JSON. A payload that does not fit fails its run
+                for good, before the executor is called.
 
         Raises:
-            UsageError: that is no pattern or no executor, or the pattern has one already.
+            UsageError: that is no pattern, no executor or no class for payloads, the pattern has an
+                executor already, or a library for the class is not installed.
         """
-        self._registry.register(workflow_type, executor, retry_policy)
+        self._registry.register(workflow_type, executor, retry_policy, payload_type)
 
     def handler(
-        self, workflow_type: str, *, retry_policy: RetryPolicy | None = None
+        self,
+        workflow_type: str,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        payload_type: type[Any] | None = None,
     ) -> Callable[[Function], Function]:
         """Register the decorated function as the executor of a type; see `register_executor`."""
 
         def register(function: Function) -> Function:
-            self.register_executor(workflow_type, function, retry_policy=retry_policy)
+            self.register_executor(
+                workflow_type, function, retry_policy=retry_policy, payload_type=payload_type
+            )
             return function
 
         return register

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from simpleworkflow.core.errors import RunCancelled
 from simpleworkflow.core.records import Claim
 from simpleworkflow.core.storable import check_duration, decode_json
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    PayloadT = TypeVar("PayloadT", default=Any)
+else:
+    # Python's own knows of defaults from 3.13 on, and only type checkers need this one.
+    from typing import TypeVar
+
+    PayloadT = TypeVar("PayloadT")
 
 
 class Lease(Protocol):
@@ -22,13 +33,13 @@ class Lease(Protocol):
         ...
 
 
-class WorkflowRun:
-    """A claimed run, as its executor sees it.
+class WorkflowRun(Generic[PayloadT]):
+    """A claimed run, as its executor sees it; a `WorkflowRun[Order]` has an Order as its payload.
 
     Attributes:
         id: the run's id.
         type: its type, such as `billing.invoice.v1`.
-        payload: its JSON payload.
+        payload: its JSON payload; an instance of the class that the executor declares, if any.
         attempt: which try this is, from 0.
         max_attempts: how many there are.
         headers: what the producer sent beside the payload; a dict, empty when nothing.
@@ -49,10 +60,13 @@ class WorkflowRun:
         "worker_id",
     )
 
-    def __init__(self, claim: Claim, lease: Lease) -> None:
+    def __init__(
+        self, claim: Claim, lease: Lease, read: Callable[[str], PayloadT] | None = None
+    ) -> None:
         self.id = claim.run_id
         self.type = claim.type
-        self.payload: Any = decode_json(claim.payload_json, "payload")
+        text = claim.payload_json
+        self.payload: PayloadT = decode_json(text, "payload") if read is None else read(text)
         self.attempt = claim.attempt
         self.max_attempts = claim.max_attempts
         self.headers = claim.headers

@@ -15,7 +15,6 @@ from simpleworkflow.core.records import (
     DEFAULT_PRIORITY,
     NewRun,
     Submitted,
-    new_run,
 )
 from simpleworkflow.core.schedule import (
     CatchUp,
@@ -26,6 +25,7 @@ from simpleworkflow.core.schedule import (
 )
 from simpleworkflow.core.storable import check_schedule_id
 from simpleworkflow.core.store import ScheduleStore, Store
+from simpleworkflow.typed import new_run
 
 CHANGE_TRIES = 20
 """How often a change is tried anew when somebody else changed the schedule meanwhile."""

@@ -33,7 +33,9 @@ class Block:
 
     def code(self) -> CodeType:
         """The compiled block; a traceback shows the document's own lines."""
-        return compile("\n" * (self.line - 1) + self.source, str(self.path), "exec")
+        source = "\n" * (self.line - 1) + self.source
+        # Not with the annotations of this file, which are text.
+        return compile(source, str(self.path), "exec", dont_inherit=True)
 
 
 def blocks_in(path: Path, *languages: str) -> list[Block]:

@@ -23,6 +23,10 @@ class NotStorable(UsageError):
     """A payload, header or result cannot be held as JSON by every store."""
 
 
+class PayloadMismatch(UsageError):
+    """A payload does not fit the class that its executor declares; the message names the field."""
+
+
 class RunNotFound(UsageError, LookupError):
     """No run has this id."""
 

@@ -6,6 +6,7 @@ played here.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from queue import SimpleQueue
@@ -22,12 +23,12 @@ from simpleworkflow.core.records import (
     Outcome,
     Settlement,
     Verdict,
-    new_run,
 )
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.storable import canonical_json, check_int, check_run_id, decode_json
 from simpleworkflow.executor import ExecutorFunction, ExecutorRegistry, WorkflowExecutor
+from simpleworkflow.typed import new_run
 from simpleworkflow.worker.coroutines import CoroutineThread
 from simpleworkflow.worker.execution import Executed, execute, settlement_of
 
@@ -101,6 +102,7 @@ def run_executor(
     cancelled_after: int | None = None,
     lost_after: int | None = None,
     retry_policy: RetryPolicy | None = None,
+    payload_type: builtins.type[Any] | None = None,
     rng: Random | None = None,
 ) -> ExecutorResult:
     """Execute one attempt of a run as a worker does, and say what the worker would write.
@@ -110,7 +112,7 @@ def run_executor(
 
     Args:
         executor: a WorkflowExecutor, a function, or a coroutine function, as it is registered.
-        payload: what the run carries; anything JSON can hold.
+        payload: what the run carries: anything that can be submitted.
         type: the run's type.
         attempt: which try this is, from 0.
         max_attempts: how many there are.
@@ -121,6 +123,7 @@ def run_executor(
         lost_after: how many heartbeats are granted before the lease is lost; 0 means none of them,
             None (the default) all.
         retry_policy: as given to `register_executor`; else the executor's own, else the default.
+        payload_type: as given to `register_executor`; else the executor's own.
         rng: the source of the delay's jitter; by default none is added.
 
     Raises:
@@ -129,7 +132,7 @@ def run_executor(
     run = new_run(run_id, type, payload, max_attempts=max_attempts, headers=headers)
     claim = _claim_of(run, attempt)
     registry = ExecutorRegistry()
-    registry.register(type, executor, retry_policy)
+    registry.register(type, executor, retry_policy, payload_type)
     registration = registry.find(type)
     assert registration is not None  # noqa: S101
     lease = _PlayedLease(cancelled_after, lost_after)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from random import Random
 
 from simpleworkflow.core.decide import decide, outcome_of
-from simpleworkflow.core.errors import NotStorable, UsageError
+from simpleworkflow.core.errors import NotStorable, PayloadMismatch, UsageError
 from simpleworkflow.core.records import Claim, Failed, Outcome, Settlement, Succeeded
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.storable import (
@@ -50,9 +50,12 @@ def execute(
             attempt would do it again.
     """
     try:
-        run = WorkflowRun(claim, lease)
-    except NotStorable as exc:
+        run = WorkflowRun(claim, lease, registration.read_payload)
+    except (NotStorable, PayloadMismatch) as exc:
         return Failed(str(exc), is_permanent=True), exc
+    except BaseException as exc:
+        # Of the payload's class, whose code is the user's as the executor is.
+        return _outcome_of(exc), exc
     try:
         result = registration.function(run)
     except BaseException as exc:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, assert_type
+from typing import Any, TypedDict, assert_type
 
 from simpleworkflow import (
     Answer,
@@ -32,6 +33,19 @@ from simpleworkflow import (
 from simpleworkflow.embedded import EmbeddedPostgres
 
 
+@dataclass
+class Order:
+    """A class for payloads."""
+
+    number: int
+
+
+class OrderDict(TypedDict):
+    """Another kind of one."""
+
+    number: int
+
+
 class EmailExecutor(WorkflowExecutor):
     """An executor written as a class."""
 
@@ -42,8 +56,21 @@ class EmailExecutor(WorkflowExecutor):
         assert_type(run.attempt, int)
         assert_type(run.max_attempts, int)
         assert_type(run.is_cancelled(), bool)
+        # Without a class the payload may be used as anything.
+        assert_type(run.payload, Any)
         run.heartbeat(30)
         return {"to": run.payload["to"]}
+
+
+class OrderExecutor(WorkflowExecutor):
+    """One that declares what its payload is, for the worker and for type checkers."""
+
+    payload_type = Order
+
+    def execute(self, run: WorkflowRun[Order]) -> int:
+        """See an Order."""
+        assert_type(run.payload, Order)
+        return run.payload.number
 
 
 def worker(url: str) -> IntentPoller:
@@ -60,9 +87,19 @@ def worker(url: str) -> IntentPoller:
     async def slow(run: WorkflowRun) -> None:
         run.heartbeat(timedelta(minutes=1))
 
+    @poller.handler("shop.order.v1", payload_type=Order)
+    def order(run: WorkflowRun[Order]) -> int:
+        assert_type(run.payload, Order)
+        return run.payload.number
+
+    poller.register_executor("shop.order.v2", OrderExecutor())
+    poller.register_executor("shop.order.v3", order)
+    poller.register_executor("shop.order.v4", lambda run: run.id, payload_type=OrderDict)
+
     # A decorated function keeps its own type.
     _plain: Callable[[WorkflowRun], str] = push
     _coroutine: Callable[[WorkflowRun], Awaitable[None]] = slow
+    _typed: Callable[[WorkflowRun[Order]], int] = order
     return poller
 
 
@@ -98,6 +135,7 @@ def producer(url: str) -> None:
     """What a client answers."""
     with Client(url, auto_migrate=False, max_payload_bytes=1_000_000) as client:
         submitted = client.submit("notify.email.v1", {"to": "a@example.org"}, delay=1.5)
+        client.submit("shop.order.v1", Order(7))
         assert_type(submitted, Submitted)
         assert_type(submitted.created, bool)
         assert_type(client.get(submitted.id), Run)
