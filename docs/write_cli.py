@@ -33,6 +33,7 @@ password with it; a variable does not.
 | 0 | done; of a worker: asked to stop, and what was at work has ended or was given back |
 | 1 | it failed: the database cannot be reached or refuses, a worker had to be killed |
 | 2 | misuse: what was given cannot work, and the line says what would |
+| 3, 4 | of `doctor`: a warning, something critical |
 | 130 | the demo was stopped by Ctrl-C or SIGTERM |
 
 ## Completion

@@ -38,7 +38,7 @@ SECONDS_A_RUN = 0.1
     help="How many runs to submit.",
 )
 def command(store: str | None, runs: int) -> None:
-    """Show two workers on a few hundred runs, and what became of each.
+    """Show two workers on a few hundred runs, and their end.
 
     Starts a private PostgreSQL in a temporary folder, two worker processes, and submits runs of six
     types. Leaves nothing behind, however it ends. With --store, its runs stay in that database, in

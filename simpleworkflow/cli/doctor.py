@@ -28,7 +28,7 @@ NOTHING = "nothing to examine: this store has no database behind it"
 )
 @click.pass_context
 def command(ctx: click.Context, store: str, is_json: bool, fail_on: str) -> None:
-    """Look at the database, its tables and its workers, and say what to do.
+    """Look at the database and its workers, and say what to do.
 
     Nothing is changed. The operator's role of `simpleworkflow grants` sees most of it.
 

@@ -19,5 +19,5 @@ def duration(text: str) -> timedelta:
     """
     found = _FORM.fullmatch(text)
     if not found:
-        raise click.BadParameter(f"{text!r} is no duration: write it as 30d, 12h, 90m or 45s")
+        raise click.BadParameter(f"{text!r} is no duration, such as 30d, 12h, 90m or 45s")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -53,7 +53,10 @@ def _schedule_options(function: Command) -> Command:
 
 @click.group("schedules")
 def command() -> None:
-    """Look at schedules, make and change them; each submits a run whenever it fires."""
+    """Look at schedules, make and change them.
+
+    Each submits a run whenever it fires.
+    """
 
 
 @command.command("list")

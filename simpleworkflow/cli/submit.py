@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from simpleworkflow import Client, UsageError
+from simpleworkflow.cli.durations import duration
 from simpleworkflow.cli.options import json_option, store_option
 from simpleworkflow.cli.output import print_json
+
+
+def _key_scope(text: str) -> str | timedelta:
+    return text if text in ("forever", "active") else duration(text)
 
 
 @click.command("submit")
@@ -25,6 +30,12 @@ from simpleworkflow.cli.output import print_json
 )
 @click.option("--max-attempts", type=int, help="How many attempts it has; 3 unless given.")
 @click.option("--key", "idempotency_key", help="Submit nothing when a run with this key exists.")
+@click.option(
+    "--key-scope",
+    type=_key_scope,
+    metavar="SCOPE",
+    help="For how long it keeps its key: forever (as without this), active, or 30d, 12h, 45s.",
+)
 @click.option(
     "--header",
     "headers",

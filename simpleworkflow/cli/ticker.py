@@ -13,7 +13,7 @@ from simpleworkflow.cli.options import store_option
 @click.command("ticker")
 @store_option
 def command(store: str) -> None:
-    """Submit the runs of schedules when they are due, until SIGTERM or Ctrl-C.
+    """Submit the runs of schedules, until SIGTERM or Ctrl-C.
 
     Every worker does so too; this is for where none is there, or they are told not to. Start as
     many as you like: each firing is submitted once.

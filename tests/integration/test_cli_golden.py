@@ -123,6 +123,19 @@ def test_submit_hands_every_option_on(one_database_url):
     assert delayed.run_at - delayed.created_at == timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    ("scope", "is_free"), [("forever", False), ("active", True), ("9d", False)]
+)
+def test_submit_says_for_how_long_a_key_holds(one_database_url, scope, is_free):
+    """The run is cancelled, and submitted again."""
+    migrate(one_database_url)
+    line = ["submit", "--store", one_database_url, "a.v1", "{}", "--key", "k"]
+    first = call(*line, "--key-scope", scope).stdout.strip()
+    with Client(one_database_url) as client:
+        client.cancel(first)
+    assert (call(*line).stdout.strip() != first) is is_free
+
+
 @pytest.mark.parametrize("from_where", ["DATABASE_URL", ".env", "--store"])
 def test_migrate_finds_the_database_as_others_do(one_database_url, monkeypatch, from_where):
     """Without a URL in its place, it takes --store, the environment or the file."""
@@ -163,6 +176,8 @@ MISTAKES = [
     ("submit a.v1 '{}' --store memory:// --delay soon", ""),
     ("submit a.v1 '{}' --store memory:// --max-attempts 0", ""),
     ("submit a.v1 '{}' --store memory:// --key ''", ""),
+    ("submit a.v1 '{}' --store memory:// --key k --key-scope week", ""),
+    ("submit a.v1 '{}' --store memory:// --key-scope active", ""),
     ("submit a.v1 '{}' --store memory:// --header trace", ""),
     (f"submit a.v1 '{{}}' --store {NOBODY}", ""),
     ("worker", ""),

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "examples/backend_package"
 DECLARED = {
     "this backend declares no deleted rows: it gives no fixture delete_run",
     "this store keeps keys for ever: it is no KeyScopes",
+    "this store keeps no schedules: it is no ScheduleStore",
     "nobody can wait for runs in this store: it is no Endings",
     "this store keeps no roster of workers: it is no Roster",
     "this store cannot be examined: it is no Examinable",
