@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -50,7 +50,8 @@ def show(findings: Sequence[Finding], *, is_json: bool) -> None:
     if is_json:
         print_json([_as_json(finding) for finding in findings])
     else:
-        print_rows([_as_row(finding) for finding in findings], is_json=False, nothing=NOTHING)
+        rows = [row for finding in findings for row in _as_rows(finding)]
+        print_rows(rows, is_json=False, nothing=NOTHING)
 
 
 def _as_json(finding: Finding) -> dict[str, object]:
@@ -62,13 +63,10 @@ def _as_json(finding: Finding) -> dict[str, object]:
     }
 
 
-def _as_row(finding: Finding) -> dict[str, object]:
-    advice = f"\n→ {finding.advice}" if finding.advice else ""
-    return {
-        "level": finding.level,
-        "looked_at": finding.name,
-        "seen": finding.seen + advice,
-    }
+def _as_rows(finding: Finding) -> Iterator[dict[str, object]]:
+    yield {"level": finding.level, "looked_at": finding.name, "seen": finding.seen}
+    if finding.advice:
+        yield {"level": "", "looked_at": "", "seen": f"→ {finding.advice}"}
 
 
 def _exit_code(findings: Sequence[Finding], fail_on: str) -> int:
