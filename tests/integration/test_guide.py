@@ -10,17 +10,14 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from documents import ROOT, Block, blocks_in
 from servers import open_folder
-
-from simpleworkflow import Client, cli
 
 GUIDE = ROOT / "docs/guide.md"
 MARK = "--- line "
@@ -28,23 +25,6 @@ INSTALL = "Install"
 PATIENCE = 240
 AT_THE_END = "trap 'kill $worker $database 2> /dev/null || true; wait' EXIT"
 """Whatever fails, what was started in the background ends in order."""
-
-
-def has_command(name: str) -> bool:
-    """Whether the command line knows a command."""
-    return CliRunner().invoke(cli.main, [name, "--help"]).exit_code == 0
-
-
-NEEDS: dict[str, Callable[[], bool]] = {
-    "In your own transaction": lambda: "connection" in str(Client.submit.__annotations__),
-    "A schedule": lambda: hasattr(Client, "schedules") and has_command("schedules"),
-    "Workers": lambda: has_command("worker"),
-    "Wait for a result": lambda: hasattr(Client, "result") and has_command("worker"),
-    "Look at it": lambda: all(map(has_command, ("stats", "runs", "doctor"))),
-    "Metrics": lambda: hasattr(Client, "result") and has_command("worker"),
-    "Stop": lambda: has_command("worker"),
-}
-"""Steps whose parts are made elsewhere at the moment; each goes when its part is there."""
 
 
 @pytest.fixture
@@ -130,16 +110,12 @@ def _without_a_database() -> dict[str, str]:
 def test_the_guide_is_followed_from_top_to_bottom(folder):
     """Each file and command in turn, on a real server, prints what stands below it."""
     blocks = steps()
-    missing = [heading for heading, is_there in NEEDS.items() if not is_there()]
-    there = [block for block in blocks if block.heading not in missing]
 
-    printed = outputs(follow(there, folder))
+    printed = outputs(follow(blocks, folder))
 
     for before, block in pairwise(blocks):
-        if block.language == "text" and block in there:
+        if block.language == "text":
             assert printed[before.line] == block.source, f"guide.md, line {block.line}"
-    if missing:
-        pytest.skip(f"followed but for {', '.join(missing)}: what they need is not there yet")
 
 
 def test_the_guide_installs_what_there_is():
