@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -108,17 +110,25 @@ class WaitingLaws(Examination):
     def test_who_waits_for_one_run_is_not_told_of_another(
         self, store: Store, endings: Endings, handles: Handles
     ) -> None:
-        """The other one ends first."""
+        """One has ended before, more end meanwhile: whoever is told of any has time to look."""
         other = handles()
         for _ in range(ROUNDS):
-            first, second = submit_many(store, 2)
+            first, *others, second = submit_many(store, 10)
+            other.cancel([first])
+            begins = threading.Event()
 
-            def both(first: str = first, second: str = second) -> None:
-                other.cancel([first])
-                other.cancel([second])
+            def wait(begins: threading.Event = begins, run_id: str = second) -> None:
+                begins.set()
+                endings.wait_for_end(run_id, math.inf)
 
-            wait = partial(endings.wait_for_end, second, math.inf)
-            together2(partial(wait_and_look, wait, store, second), both)
+            def end_all(
+                begins: threading.Event = begins, runs: Sequence[str] = (*others, second)
+            ) -> None:
+                begins.wait()
+                for run_id in runs:
+                    other.cancel([run_id])
+
+            together2(partial(wait_and_look, wait, store, second), end_all)
 
 
 def as_endings(store: Store) -> Endings:
