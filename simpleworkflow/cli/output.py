@@ -62,10 +62,17 @@ def print_table(made: Table) -> None:
 
 def table(rows: Sequence[Row]) -> Table:
     """Return rows that have the same keys as a table, numbers to the right."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in rows[0]:
-        is_number = all(isinstance(row[name], int | float | None) for row in rows)
-        made.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+        values = {type(row[name]) for row in rows} - {type(None)}
+        is_number = bool(values) and values <= {int, float}
+        # An id is there to be copied: in a narrow terminal the others give way.
+        made.add_column(
+            name.replace("_", " "),
+            justify="right" if is_number else "left",
+            no_wrap=name == "id",
+            overflow="fold",
+        )
     for row in rows:
         made.add_row(*(Text(_shown(value)) for value in row.values()))
     return made

@@ -104,24 +104,29 @@ class RaceLaws(Examination):
         self, store: Store, handles: Handles
     ) -> None:
         """Batches that meet in opposite order neither wait for ever nor lose a run."""
-        keys = [f"key-{n}" for n in range(10)]
-        batches = []
-        for producer in range(PRODUCERS):
-            shuffled = Random(producer).sample(keys, len(keys))
-            batches.append(
-                [new_run(str(uuid4()), A_TYPE, {}, idempotency_key=key) for key in shuffled]
+        mine = [handles() for _ in range(PRODUCERS)]
+        for round_ in range(5):
+            keys = [f"key-{round_}-{n}" for n in range(10)]
+            batches = [
+                [
+                    new_run(str(uuid4()), A_TYPE, {}, idempotency_key=key)
+                    for key in Random(n).sample(keys, len(keys))
+                ]
+                for n in range(PRODUCERS)
+            ]
+
+            answers = together(
+                [partial(submit_again, *each) for each in zip(mine, batches, strict=True)]
             )
 
-        answers = together([partial(submit_again, handles(), batch) for batch in batches])
-
-        by_key: dict[str | None, list[Submitted]] = {}
-        for batch, answered in zip(batches, answers, strict=True):
-            for run, answer in zip(batch, answered, strict=True):
-                by_key.setdefault(run.idempotency_key, []).append(answer)
-        for answered in by_key.values():
-            assert sum(answer.created for answer in answered) == 1
-            assert len({answer.id for answer in answered}) == 1
-        assert len(claim(store)) == len(keys)
+            by_key: dict[str | None, list[Submitted]] = {}
+            for batch, answered in zip(batches, answers, strict=True):
+                for run, answer in zip(batch, answered, strict=True):
+                    by_key.setdefault(run.idempotency_key, []).append(answer)
+            for answered in by_key.values():
+                assert sum(answer.created for answer in answered) == 1
+                assert len({answer.id for answer in answered}) == 1
+            assert len(claim(store)) == len(keys)
 
     def test_of_two_outcomes_at_once_one_is_written(self, store: Store, handles: Handles) -> None:
         """The other is refused, and the run shows the one that was written."""

@@ -4,7 +4,7 @@ with moment as (
 ),
 asked as (
     select id, type, payload, priority, run_at, delay, max_attempts, key, headers,
-           key_while_active, key_seconds
+           key_while_active, key_seconds, ord
       from unnest(:ids::uuid[], :run_types::text[], :payloads::text[], :priorities::int[],
                   :run_ats::timestamptz[], :delays::float8[], :max_attempts::int[],
                   :keys::text[], :headers::text[], :key_while_actives::boolean[],
