@@ -6,26 +6,23 @@ kept here is the order in which runs are claimed, one queue a type.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from heapq import heapify, heappop, heappush, heapreplace
-from threading import TIMEOUT_MAX, Condition, Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import Any, Literal
-from weakref import WeakSet
 
-from attrs import define, field
+from attrs import define
 
 from simpleworkflow.backends.memory_admin import MemoryAdmin
-from simpleworkflow.backends.memory_roster import Announced, MemoryRoster
+from simpleworkflow.backends.memory_roster import MemoryRoster
 from simpleworkflow.backends.memory_schedules import MemorySchedules
+from simpleworkflow.backends.memory_tables import Row, Tables
 from simpleworkflow.core import lease as lease_law
 from simpleworkflow.core.doctor import Finding
 from simpleworkflow.core.errors import NotStorable, StoreClosed
-from simpleworkflow.core.keys import FOREVER, KeyScope, has_ended
 from simpleworkflow.core.records import (
     Claim,
     Event,
@@ -40,15 +37,12 @@ from simpleworkflow.core.records import (
     Verdict,
 )
 from simpleworkflow.core.routing import Route
-from simpleworkflow.core.schedule import Schedule
 from simpleworkflow.core.states import (
     EVENT_OF,
-    TERMINAL,
     EventType,
     Move,
     Status,
     is_legal,
-    next_status,
 )
 from simpleworkflow.core.storable import (
     canonical_json,
@@ -63,13 +57,7 @@ from simpleworkflow.core.store import Bell
 EVENT_ERROR_CHARS = 1_000
 """Most characters of an error in an event; the run itself keeps all of it."""
 
-_GONE_KEPT = 1_000
-"""Entries that were taken before a queue is shortened: each time costs a copy of the rest."""
-
 _APPLIED = Settled(Verdict.APPLIED)
-
-_ROUTES_REMEMBERED = 64
-"""More routes than that at once are forgotten and worked out again."""
 
 
 def utc_now() -> datetime:
@@ -89,7 +77,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
 
     def __init__(self, clock: Callable[[], datetime] | None = None) -> None:
         self._clock = clock or utc_now
-        self._tables = _Tables()
+        self._tables = Tables()
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -206,24 +194,24 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
             self._tables.ended.notify_all()
 
     @contextmanager
-    def _locked(self) -> Iterator[tuple[_Tables, datetime]]:
+    def _locked(self) -> Iterator[tuple[Tables, datetime]]:
         """Hold the lock, and give the tables and one instant for all that is done meanwhile."""
         if self._is_closed:
             raise StoreClosed("this memory store was closed: open it again to go on")
         with self._tables.lock:
             yield self._tables, check_instant(self._clock(), "clock()")
 
-    def _create(self, tables: _Tables, run: NewRun, now: datetime) -> Submitted:
+    def _create(self, tables: Tables, run: NewRun, now: datetime) -> Submitted:
         return self._submit_one(tables, _Checked.of(run), now)
 
-    def _submit_one(self, tables: _Tables, checked: _Checked, now: datetime) -> Submitted:
+    def _submit_one(self, tables: Tables, checked: _Checked, now: datetime) -> Submitted:
         run = checked.run
         taken = tables.rows.get(checked.id)
         if taken is None and run.idempotency_key is not None:
             taken = tables.holder(run.idempotency_key, now)
         if taken is not None:
             return Submitted(taken.id, created=False)
-        row = _Row(
+        row = Row(
             id=checked.id,
             type=run.type,
             payload_json=checked.payload_json,
@@ -243,8 +231,8 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
 
     def _lease(
         self,
-        tables: _Tables,
-        row: _Row,
+        tables: Tables,
+        row: Row,
         move: Move,
         worker_id: str,
         lease: timedelta,
@@ -274,7 +262,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
         self._record(tables, row, EVENT_OF[move], data, now)
         return claim
 
-    def _extend_one(self, tables: _Tables, extension: Extension, now: datetime) -> Hold:
+    def _extend_one(self, tables: Tables, extension: Extension, now: datetime) -> Hold:
         row = tables.rows.get(extension.claim.run_id)
         if row is None or row.fence != extension.claim.fence:
             return Hold.LOST
@@ -288,7 +276,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
             tables.move(row, Move.EXTEND, now)
         return Hold.KEPT
 
-    def _settle_one(self, tables: _Tables, settlement: Settlement, now: datetime) -> Settled:
+    def _settle_one(self, tables: Tables, settlement: Settlement, now: datetime) -> Settled:
         row = tables.rows.get(settlement.claim.run_id)
         if row is None or row.fence != settlement.claim.fence:
             return Settled(Verdict.LOST)
@@ -313,8 +301,8 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
 
     def _apply(
         self,
-        tables: _Tables,
-        row: _Row,
+        tables: Tables,
+        row: Row,
         settlement: Settlement,
         result_json: str | None,
         now: datetime,
@@ -340,8 +328,8 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
 
     def _discard(
         self,
-        tables: _Tables,
-        row: _Row,
+        tables: Tables,
+        row: Row,
         settlement: Settlement,
         result_json: str | None,
         now: datetime,
@@ -357,7 +345,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
             data["error"] = clean_text(settlement.error, EVENT_ERROR_CHARS)
         self._record(tables, row, EventType.DISCARDED, data, now)
 
-    def _cancel_one(self, tables: _Tables, run_id: str, now: datetime) -> Status | None:
+    def _cancel_one(self, tables: Tables, run_id: str, now: datetime) -> Status | None:
         row = tables.visible(run_id)
         if row is None:
             return None
@@ -369,7 +357,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
             self._record(tables, row, EVENT_OF[Move.CANCEL], data, now)
         return row.status
 
-    def _hide_one(self, tables: _Tables, run_id: str, now: datetime) -> bool:
+    def _hide_one(self, tables: Tables, run_id: str, now: datetime) -> bool:
         row = tables.visible(run_id)
         if row is None:
             return False
@@ -379,7 +367,7 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
         return True
 
     def _record(
-        self, tables: _Tables, row: _Row, kind: EventType, data: dict[str, Any], now: datetime
+        self, tables: Tables, row: Row, kind: EventType, data: dict[str, Any], now: datetime
     ) -> None:
         tables.last_event_id += 1
         row.history.append((tables.last_event_id, kind.value, data, now))
@@ -394,218 +382,6 @@ def named_store(name: str, clock: Callable[[], datetime] | None = None) -> Memor
     with _named_lock:
         store._tables = _named.setdefault(name, store._tables)
     return store
-
-
-# An event as it is kept; readers get an Event. Plain, because most are never read, and because the
-# garbage collector passes over what holds nothing but text and numbers.
-_Moment = tuple[int, str, dict[str, Any], datetime]
-
-
-@define(eq=False, kw_only=True)
-class _Row:
-    """A run as it is kept; `ticket` is its valid entry in a queue, None while not pending."""
-
-    id: str
-    type: str
-    payload_json: str
-    priority: int
-    run_at: datetime
-    max_attempts: int
-    idempotency_key: str | None
-    headers_json: str | None
-    created_at: datetime
-    updated_at: datetime
-    sequence: int
-    key_scope: KeyScope = FOREVER
-    status: Status = Status.PENDING
-    attempt: int = 0
-    fence: int = 0
-    crashes: int = 0
-    leased_by: str | None = None
-    lease_until: datetime | None = None
-    last_error: str | None = None
-    result_json: str | None = None
-    deleted_at: datetime | None = None
-    ticket: int | None = None
-    history: list[_Moment] = field(factory=list)
-
-
-# Sorted as runs are claimed; the sequence, then the ticket, tell equal ones apart.
-_Entry = tuple[int, datetime, datetime, int, int, _Row]
-
-
-class _Queue:
-    """The pending runs of one type.
-
-    The due ones are a sorted list whose first `gone` entries were taken: runs mostly come in the
-    order in which they leave, so entries are appended and taken without a search. An entry whose
-    ticket its run no longer carries is dropped when it comes to the front.
-    """
-
-    __slots__ = ("due", "gone", "later", "type")
-
-    def __init__(self, type_: str) -> None:
-        self.type = type_
-        self.due: list[_Entry] = []
-        self.gone = 0
-        self.later: list[tuple[datetime, int, _Entry]] = []
-
-    def push(self, entry: _Entry, now: datetime) -> None:
-        _, run_at, _, _, ticket, _ = entry
-        if run_at > now:
-            heappush(self.later, (run_at, ticket, entry))
-        elif not self.due or entry > self.due[-1]:
-            self.due.append(entry)
-        else:
-            insort(self.due, entry, lo=self.gone)
-
-    def first(self, now: datetime) -> _Entry | None:
-        """Return the entry to claim next, which `drop_first` removes."""
-        while self.later and self.later[0][0] <= now:
-            self.push(heappop(self.later)[2], now)
-        while self.gone < len(self.due):
-            entry = self.due[self.gone]
-            _, run_at, _, _, ticket, row = entry
-            if row.ticket == ticket and run_at <= now:
-                return entry
-            self.drop_first()
-            if row.ticket == ticket:  # the clock was set back
-                heappush(self.later, (run_at, ticket, entry))
-        return None
-
-    def drop_first(self) -> None:
-        self.gone += 1
-        if self.gone >= _GONE_KEPT and 2 * self.gone >= len(self.due):
-            del self.due[: self.gone]
-            self.gone = 0
-
-
-class _Tables:
-    """What handles of one name share: the rows, and what finds them."""
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.ended = Condition(self.lock)
-        self.rows: dict[str, _Row] = {}
-        self.keys: dict[str, _Row] = {}
-        self.leased: dict[str, _Row] = {}
-        self.schedules: dict[str, Schedule] = {}
-        self.submitted = 0
-        self.last_event_id = 0
-        self._last_ticket = 0
-        self._queues: dict[str, _Queue] = {}
-        self._served: dict[Route, list[_Queue]] = {}
-        self.bells: WeakSet[Bell] = WeakSet()
-        self.announced: dict[str, Announced] = {}
-
-    def ring(self) -> None:
-        """Wake the workers that wait for runs."""
-        for bell in self.bells:
-            bell.ring()
-
-    def visible(self, run_id: str) -> _Row | None:
-        """Return a row that was not deleted."""
-        row = self.rows.get(run_id)
-        return None if row is None or row.deleted_at is not None else row
-
-    def is_over(self, run_id: str) -> bool:
-        """Say whether a run has ended or is not there."""
-        row = self.visible(run_id)
-        return row is None or row.status in TERMINAL
-
-    def holder(self, key: str, now: datetime) -> _Row | None:
-        """Return the row whose key this is, unless its scope has ended."""
-        row = self.keys.get(key)
-        if row is None or has_ended(
-            row.key_scope, row.created_at, row.status, row.deleted_at is not None, now
-        ):
-            return None
-        return row
-
-    def add(self, row: _Row, now: datetime) -> None:
-        """Keep a new row."""
-        self.submitted += 1
-        self.rows[row.id] = row
-        if row.idempotency_key is not None:
-            self.keys[row.idempotency_key] = row
-        self._place(row, now)
-
-    def remove(self, row: _Row) -> None:
-        """Forget a row that nothing is to claim."""
-        del self.rows[row.id]
-        if row.idempotency_key is not None and self.keys.get(row.idempotency_key) is row:
-            del self.keys[row.idempotency_key]
-        self.leased.pop(row.id, None)
-
-    def move(self, row: _Row, move: Move, now: datetime) -> None:
-        """Bring a row to the status that the move leads to, and where it is found by it."""
-        row.status = next_status(row.status, move)
-        row.updated_at = now
-        self._place(row, now)
-        if row.status in TERMINAL:
-            self.ended.notify_all()
-
-    def take_due(self, route: Route, limit: int, now: datetime) -> Iterator[_Row]:
-        """Take the first due rows out of the queues; each must be leased before the next."""
-        fronts = [
-            (entry, queue)
-            for queue in self._queues_of(route)
-            if (entry := queue.first(now)) is not None
-        ]
-        heapify(fronts)
-        for _ in range(limit):
-            if not fronts:
-                return
-            entry, queue = fronts[0]
-            queue.drop_first()
-            yield entry[-1]
-            following = queue.first(now)
-            if following is None:
-                heappop(fronts)
-            else:
-                heapreplace(fronts, (following, queue))
-
-    def expired(self, route: Route, now: datetime) -> list[_Row]:
-        """Return the rows whose lease others may take over, the longest expired first."""
-        found = [
-            (row.lease_until, row.sequence, row)
-            for row in self.leased.values()
-            if row.lease_until is not None
-            and lease_law.is_expired(row.lease_until, now)
-            and row.deleted_at is None
-            and route.matches(row.type)
-        ]
-        return [row for _, _, row in sorted(found)]
-
-    def _place(self, row: _Row, now: datetime) -> None:
-        if row.status is Status.LEASED:
-            self.leased[row.id] = row
-        else:
-            self.leased.pop(row.id, None)
-        if row.status is not Status.PENDING or row.deleted_at is not None:
-            row.ticket = None
-            return
-        self._last_ticket += 1
-        row.ticket = self._last_ticket
-        queue = self._queues.get(row.type) or self._new_queue(row.type)
-        queue.push((row.priority, row.run_at, row.created_at, row.sequence, row.ticket, row), now)
-
-    def _new_queue(self, type_: str) -> _Queue:
-        queue = self._queues[type_] = _Queue(type_)
-        for route, served in self._served.items():
-            if route.matches(type_):
-                served.append(queue)
-        return queue
-
-    def _queues_of(self, route: Route) -> list[_Queue]:
-        # Remembered: a worker asks with the same route again and again.
-        served = self._served.get(route)
-        if served is None:
-            if len(self._served) >= _ROUTES_REMEMBERED:
-                self._served.clear()
-            served = [queue for queue in self._queues.values() if route.matches(queue.type)]
-            self._served[route] = served
-        return served
 
 
 @define
@@ -639,7 +415,7 @@ _remembered = lru_cache(maxsize=256)(canonical_json)
 _LONG_TEXT = 10_000
 """JSON of more characters is rarely met twice, and takes too much room to be remembered."""
 
-_named: dict[str, _Tables] = {}
+_named: dict[str, Tables] = {}
 _named_lock = Lock()
 
 
@@ -652,7 +428,7 @@ def _check_outcome(settlement: Settlement) -> str | None:
     return _canonical(settlement.result_json, "result")
 
 
-def _is_holder(row: _Row, claim: Claim) -> bool:
+def _is_holder(row: Row, claim: Claim) -> bool:
     # The worker's name too: other programs take over leases without touching the fence.
     return row.fence == claim.fence and row.leased_by == claim.worker_id
 
@@ -661,7 +437,7 @@ def _who_and_which(claim: Claim) -> dict[str, Any]:
     return {"worker_id": claim.worker_id, "fence": claim.fence, "attempt": claim.attempt}
 
 
-def _to_run(row: _Row) -> Run:
+def _to_run(row: Row) -> Run:
     return Run(
         id=row.id,
         type=row.type,

@@ -24,9 +24,9 @@ from simpleworkflow.core.states import EVENT_OF, TERMINAL, EventType, Move, Stat
 from simpleworkflow.core.storable import check_run_id
 
 if TYPE_CHECKING:
-    from simpleworkflow.backends.memory import _Row, _Tables
+    from simpleworkflow.backends.memory_tables import Row, Tables
 
-    Step = Callable[[_Tables, _Row, datetime], bool]
+    Step = Callable[[Tables, Row, datetime], bool]
 
 
 class MemoryAdmin:
@@ -34,12 +34,12 @@ class MemoryAdmin:
 
     if TYPE_CHECKING:
 
-        def _locked(self) -> AbstractContextManager[tuple[_Tables, datetime]]: ...
+        def _locked(self) -> AbstractContextManager[tuple[Tables, datetime]]: ...
 
         def runs(self, route: Route, limit: int) -> list[Run]: ...
 
         def _record(
-            self, tables: _Tables, row: _Row, kind: EventType, data: dict[str, Any], now: datetime
+            self, tables: Tables, row: Row, kind: EventType, data: dict[str, Any], now: datetime
         ) -> None: ...
 
     def find(self, wanted: RunFilter, limit: int, after: Run | None) -> list[Run]:
@@ -64,7 +64,7 @@ class MemoryAdmin:
     def stats(self) -> list[TypeStats]:
         """Return how the runs of each type stand."""
         with self._locked() as (tables, now):
-            by_type: dict[str, list[_Row]] = {}
+            by_type: dict[str, list[Row]] = {}
             for row in tables.rows.values():
                 by_type.setdefault(row.type, []).append(row)
             found = [_stats(type_, rows, now) for type_, rows in sorted(by_type.items())]
@@ -103,7 +103,7 @@ class MemoryAdmin:
                 answers[run_id] = Answer(run_id, None if row is None else row.status, done)
         return [answers[run_id] for run_id in ids]
 
-    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _retry_one(self, tables: Tables, row: Row, now: datetime) -> bool:
         if not is_legal(row.status, Move.REVIVE):
             return False
         data = {"by": "operator", "attempt": row.attempt}
@@ -117,13 +117,13 @@ class MemoryAdmin:
         tables.ring()
         return True
 
-    def _delete_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _delete_one(self, tables: Tables, row: Row, now: datetime) -> bool:
         if row.status in TERMINAL:
             row.deleted_at = row.updated_at = now
         return row.status in TERMINAL
 
 
-def _stats(type_: str, rows: Iterable[_Row], now: datetime) -> TypeStats:
+def _stats(type_: str, rows: Iterable[Row], now: datetime) -> TypeStats:
     rows = list(rows)
     there = [row for row in rows if row.deleted_at is None]
     pending = [row.run_at for row in there if row.status is Status.PENDING]

@@ -15,7 +15,7 @@ from simpleworkflow.core.schedule import DueSchedule, DueSchedules, Firing, Sche
 from simpleworkflow.core.storable import canonical_json
 
 if TYPE_CHECKING:
-    from simpleworkflow.backends.memory import _Tables
+    from simpleworkflow.backends.memory_tables import Tables
 
 
 class MemorySchedules:
@@ -23,8 +23,8 @@ class MemorySchedules:
 
     if TYPE_CHECKING:
 
-        def _locked(self) -> AbstractContextManager[tuple[_Tables, datetime]]: ...
-        def _create(self, tables: _Tables, run: NewRun, now: datetime) -> Submitted: ...
+        def _locked(self) -> AbstractContextManager[tuple[Tables, datetime]]: ...
+        def _create(self, tables: Tables, run: NewRun, now: datetime) -> Submitted: ...
 
     def now(self) -> datetime:
         """See ScheduleStore.now."""
@@ -76,7 +76,7 @@ class MemorySchedules:
                 tables.ring()
             return created
 
-    def _fire(self, tables: _Tables, firing: Firing, now: datetime) -> int:
+    def _fire(self, tables: Tables, firing: Firing, now: datetime) -> int:
         schedule = tables.schedules.get(firing.schedule.id)
         if schedule is None or not schedule.enabled or _to_due(schedule) != firing.schedule:
             return 0

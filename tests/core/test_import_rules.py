@@ -47,15 +47,15 @@ ROOMS = [
     Room("core.schedule", may=("core",), libraries=("attrs",), when_used=("cronsim",)),
     Room("core*", may=("core",), libraries=("attrs",)),
     Room("backends", may=()),
-    # A store and its parts, in files of their own, which know the store by its types.
+    # A store, its parts, and the rows that they share.
     Room(
         "backends.memory*",
         may=(
             "core",
-            "backends.memory",
             "backends.memory_admin",
             "backends.memory_roster",
             "backends.memory_schedules",
+            "backends.memory_tables",
         ),
         libraries=("attrs",),
     ),

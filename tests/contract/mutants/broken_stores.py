@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 
 import attrs
 
-from simpleworkflow.backends.memory import MemoryStore, _Checked, _Row, _Tables
+from simpleworkflow.backends.memory import MemoryStore, _Checked
+from simpleworkflow.backends.memory_tables import Row
+from simpleworkflow.backends.memory_tables import Tables as _Tables
 from simpleworkflow.core.admin import Purged, RunFilter, TypeStats
 from simpleworkflow.core.errors import StoreClosed
 from simpleworkflow.core.records import (
@@ -65,12 +67,12 @@ class Broken(MemoryStore):
 class Scanning(_Tables):
     """Finds what is due by looking at every row: slower, and easier to get wrong."""
 
-    def take_due(self, route: Route, limit: int, now: datetime) -> Iterator[_Row]:
+    def take_due(self, route: Route, limit: int, now: datetime) -> Iterator[Row]:
         """Take the first rows that are due, as `is_due` and `order` say."""
         due = [row for row in self.rows.values() if self.is_due(row, route, now)]
         yield from sorted(due, key=self.order)[: max(0, limit)]
 
-    def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+    def is_due(self, row: Row, route: Route, now: datetime) -> bool:
         """Say whether a row may be claimed."""
         return (
             row.status is Status.PENDING
@@ -79,7 +81,7 @@ class Scanning(_Tables):
             and route.matches(row.type)
         )
 
-    def order(self, row: _Row) -> tuple[Any, ...]:
+    def order(self, row: Row) -> tuple[Any, ...]:
         """Return what rows are sorted by."""
         return (row.priority, row.run_at, row.created_at)
 
@@ -152,7 +154,7 @@ class StartsFencesAnew(Broken):
 
     LAW = "test_fences_only_grow"
 
-    def _apply(self, tables: _Tables, row: _Row, *rest: Any) -> None:
+    def _apply(self, tables: _Tables, row: Row, *rest: Any) -> None:
         super()._apply(tables, row, *rest)
         row.fence = 0
 
@@ -166,7 +168,7 @@ class RoutesLikeSql(Broken):
     LAW = "test_a_pattern_serves_its_types_to_the_letter"
 
     class Tables(Scanning):
-        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+        def is_due(self, row: Row, route: Route, now: datetime) -> bool:
             like = any(matches_like(pattern, row.type) for pattern in route.patterns)
             return super().is_due(row, Route.of(["%"]), now) and like
 
@@ -177,7 +179,7 @@ class RoutesWithoutCase(Broken):
     LAW = "test_a_pattern_serves_its_types_to_the_letter"
 
     class Tables(Scanning):
-        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+        def is_due(self, row: Row, route: Route, now: datetime) -> bool:
             lowered = Route.of(TypePattern(p.literal.lower(), p.is_prefix) for p in route.patterns)
             return super().is_due(row, Route.of(["%"]), now) and lowered.matches(row.type.lower())
 
@@ -208,7 +210,7 @@ class IgnoresPriority(Broken):
     LAW = "test_the_lower_priority_number_comes_first"
 
     class Tables(Scanning):
-        def order(self, row: _Row) -> tuple[Any, ...]:
+        def order(self, row: Row) -> tuple[Any, ...]:
             return (row.run_at, row.created_at)
 
 
@@ -218,7 +220,7 @@ class OrdersByAge(Broken):
     LAW = "test_among_equal_priorities_the_earlier_run_at_comes_first"
 
     class Tables(Scanning):
-        def order(self, row: _Row) -> tuple[Any, ...]:
+        def order(self, row: Row) -> tuple[Any, ...]:
             return (row.priority, row.created_at)
 
 
@@ -228,7 +230,7 @@ class PutsRetriesFirst(Broken):
     LAW = "test_a_retried_run_stands_where_its_new_run_at_puts_it"
 
     class Tables(Scanning):
-        def order(self, row: _Row) -> tuple[Any, ...]:
+        def order(self, row: Row) -> tuple[Any, ...]:
             return (row.attempt == 0, *super().order(row))
 
 
@@ -238,7 +240,7 @@ class RunsTheFuture(Broken):
     LAW = "test_a_run_of_the_future_is_not_claimed_before_its_time"
 
     class Tables(Scanning):
-        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+        def is_due(self, row: Row, route: Route, now: datetime) -> bool:
             return super().is_due(row, route, max(now, row.run_at))
 
 
@@ -248,7 +250,7 @@ class ClaimsTheDeleted(Broken):
     LAW = "test_a_deleted_run_is_never_claimed"
 
     class Tables(Scanning):
-        def is_due(self, row: _Row, route: Route, now: datetime) -> bool:
+        def is_due(self, row: Row, route: Route, now: datetime) -> bool:
             seen = attrs.evolve(row, deleted_at=None)
             return super().is_due(seen, route, now)
 
@@ -261,7 +263,7 @@ class ForgivesCrashes(Broken):
 
     LAW = "test_a_crash_counts_as_an_attempt"
 
-    def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+    def _apply(self, tables: _Tables, row: Row, settlement: Settlement, *rest: Any) -> None:
         if row.history[-1][1] == EventType.RESCUED:
             settlement = settlement._replace(attempt=row.attempt)
         super()._apply(tables, row, settlement, *rest)
@@ -272,7 +274,7 @@ class ChargesForReleases(Broken):
 
     LAW = "test_a_release_costs_no_attempt"
 
-    def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+    def _apply(self, tables: _Tables, row: Row, settlement: Settlement, *rest: Any) -> None:
         super()._apply(tables, row, settlement, *rest)
         row.attempt += settlement.move is Move.RELEASE
 
@@ -296,7 +298,7 @@ class RescuesEarly(Broken):
     LAW = "test_a_lease_is_taken_over_at_its_end_and_not_before"
 
     class Tables(_Tables):
-        def expired(self, route: Route, now: datetime) -> list[_Row]:
+        def expired(self, route: Route, now: datetime) -> list[Row]:
             return super().expired(route, now + timedelta(seconds=1))
 
 
@@ -385,7 +387,7 @@ class WipesErrors(Broken):
 
     LAW = "test_the_last_error_stays_for_who_reads_later"
 
-    def _apply(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+    def _apply(self, tables: _Tables, row: Row, settlement: Settlement, *rest: Any) -> None:
         super()._apply(tables, row, settlement, *rest)
         row.last_error = settlement.error
 
@@ -398,7 +400,7 @@ class RevivesTheCancelled(Broken):
 
     LAW = "test_what_comes_after_a_cancel_has_no_effect"
 
-    def _discard(self, tables: _Tables, row: _Row, settlement: Settlement, *rest: Any) -> None:
+    def _discard(self, tables: _Tables, row: Row, settlement: Settlement, *rest: Any) -> None:
         if settlement.move is not Move.RETRY:
             return super()._discard(tables, row, settlement, *rest)
         row.status = Status.LEASED
@@ -410,7 +412,7 @@ class ThrowsLateOutcomesAway(Broken):
 
     LAW = "test_what_comes_after_a_cancel_is_kept_once"
 
-    def _discard(self, tables: _Tables, row: _Row, *rest: Any) -> None:
+    def _discard(self, tables: _Tables, row: Row, *rest: Any) -> None:
         row.leased_by = None
 
 
@@ -444,7 +446,7 @@ class LosesEvents(Broken):
 
     LAW = "test_a_life_is_told_in_order"
 
-    def _record(self, tables: _Tables, row: _Row, kind: EventType, *rest: Any) -> None:
+    def _record(self, tables: _Tables, row: Row, kind: EventType, *rest: Any) -> None:
         if kind is not EventType.RETRIED:
             super()._record(tables, row, kind, *rest)
 
@@ -463,7 +465,7 @@ class WritesEventsLater(Broken):
                 super()._record(*late)
         return answers
 
-    def _record(self, tables: _Tables, row: _Row, kind: EventType, *rest: Any) -> None:
+    def _record(self, tables: _Tables, row: Row, kind: EventType, *rest: Any) -> None:
         if kind is EventType.SUCCEEDED:
             self._late.append((tables, row, kind, *rest))
         else:
@@ -500,7 +502,7 @@ class FreesKeys(Broken):
 
     LAW = "test_a_key_stays_taken_after_its_run_has_moved_on"
 
-    def _apply(self, tables: _Tables, row: _Row, *rest: Any) -> None:
+    def _apply(self, tables: _Tables, row: Row, *rest: Any) -> None:
         super()._apply(tables, row, *rest)
         if row.idempotency_key is not None and row.status is not Status.PENDING:
             del tables.keys[row.idempotency_key]
@@ -529,7 +531,7 @@ class KeepsKeysForEver(Broken):
     LAW = "test_a_key_is_free_when_its_run_has_ended"
 
     class Tables(_Tables):
-        def holder(self, key: str, now: datetime) -> _Row | None:
+        def holder(self, key: str, now: datetime) -> Row | None:
             return self.keys.get(key)
 
 
@@ -539,7 +541,7 @@ class CountsFromTheLastChange(Broken):
     LAW = "test_a_key_holds_for_its_time_from_the_submit"
 
     class Tables(_Tables):
-        def holder(self, key: str, now: datetime) -> _Row | None:
+        def holder(self, key: str, now: datetime) -> Row | None:
             row = super().holder(key, now)
             if row is None and (held := self.keys[key]).updated_at > held.created_at:
                 return held
@@ -774,7 +776,7 @@ class RetriesEverything(Broken):
 
     LAW = "test_only_a_failed_run_is_tried_again"
 
-    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _retry_one(self, tables: _Tables, row: Row, now: datetime) -> bool:
         if row.status in TERMINAL:
             row.status = Status.FAILED
         return super()._retry_one(tables, row, now)
@@ -785,7 +787,7 @@ class CountsOnAfterARetry(Broken):
 
     LAW = "test_a_failed_run_is_tried_again_with_all_its_attempts"
 
-    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _retry_one(self, tables: _Tables, row: Row, now: datetime) -> bool:
         attempt = row.attempt
         done = super()._retry_one(tables, row, now)
         row.attempt = attempt
@@ -797,7 +799,7 @@ class RetriesKeepTheLease(Broken):
 
     LAW = "test_a_late_outcome_of_a_retried_run_is_refused"
 
-    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _retry_one(self, tables: _Tables, row: Row, now: datetime) -> bool:
         done = super()._retry_one(tables, row, now)
         if done:
             row.fence -= 2
@@ -810,7 +812,7 @@ class RetriesKeepTheFence(Broken):
 
     LAW = "test_a_late_outcome_of_a_retried_run_is_refused"
 
-    def _retry_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _retry_one(self, tables: _Tables, row: Row, now: datetime) -> bool:
         fence = row.fence
         done = super()._retry_one(tables, row, now)
         row.fence = fence
@@ -822,7 +824,7 @@ class DeletesWhatIsAtWork(Broken):
 
     LAW = "test_only_a_run_that_has_ended_is_deleted"
 
-    def _delete_one(self, tables: _Tables, row: _Row, now: datetime) -> bool:
+    def _delete_one(self, tables: _Tables, row: Row, now: datetime) -> bool:
         row.deleted_at = now
         return True
 
