@@ -5,11 +5,16 @@ Under pytest-xdist each worker process has servers of its own, so a test may res
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 from servers import Server, Unavailable, known_servers, new_server, servers_here
+
+# A shell that runs the tests in its background has them ignore Ctrl-C, and so would every process
+# that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
