@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from datetime import timedelta
 from functools import partial, wraps
@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from simpleworkflow.backends.registry import migrate
 from simpleworkflow.client import Client
 from simpleworkflow.core.errors import StoreClosed, StoreUnavailable, UsageError
+from simpleworkflow.core.events import Observer
 from simpleworkflow.core.records import Run
 from simpleworkflow.core.states import TERMINAL
 from simpleworkflow.core.storable import DEFAULT_JSON_BYTES
@@ -58,9 +59,10 @@ class AsyncClient:
             close.
         auto_migrate: create or update the tables before the first call; False by default.
         max_payload_bytes: as for `Client`; 64 MiB by default.
+        observers: as for `Client`.
 
     Raises:
-        UsageError: the URL names no store that can be opened, or `max_payload_bytes` cannot be.
+        UsageError: the URL names no store that can be opened, or another argument cannot be.
 
     A call runs on one of up to 16 threads of its own, so that the event loop never waits for the
     database, and may be made from any event loop. Cancelling the task that awaits it changes
@@ -77,10 +79,13 @@ class AsyncClient:
         *,
         auto_migrate: bool = False,
         max_payload_bytes: int = DEFAULT_JSON_BYTES,
+        observers: Iterable[Observer] = (),
     ) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
-        self._client = Client(url_or_store, max_payload_bytes=max_payload_bytes)
+        self._client = Client(
+            url_or_store, max_payload_bytes=max_payload_bytes, observers=observers
+        )
         self._to_migrate = url_or_store if auto_migrate else None
         self._threads = ThreadPoolExecutor(THREADS, "simpleworkflow-async")
         self._is_closed = False

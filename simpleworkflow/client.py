@@ -12,6 +12,7 @@ from typing import Any
 
 from simpleworkflow.backends.registry import open_store
 from simpleworkflow.core.errors import RunNotFound, UsageError
+from simpleworkflow.core.events import Observer, RunsSubmitted, RunsSubmitting
 from simpleworkflow.core.keys import FOREVER
 from simpleworkflow.core.records import (
     DEFAULT_MAX_ATTEMPTS,
@@ -20,10 +21,12 @@ from simpleworkflow.core.records import (
     NewRun,
     Run,
     Submitted,
+    with_headers,
 )
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.storable import DEFAULT_JSON_BYTES, check_max_bytes, shown
 from simpleworkflow.core.store import JoinsTransactions, KeyScopes, Migratable, RunReader, Store
+from simpleworkflow.report import Report
 from simpleworkflow.results import result_of, wait_for
 from simpleworkflow.schedules import Schedules
 from simpleworkflow.typed import new_run
@@ -50,9 +53,10 @@ class Client:
         auto_migrate: create or update the tables first; False by default.
         max_payload_bytes: the most bytes of JSON (UTF-8) a payload and its headers may have
             together; 64 MiB by default, from 100 to 268,435,455, which is what `jsonb` holds.
+        observers: callables that are told of submits, see `simpleworkflow.core.events`.
 
     Raises:
-        UsageError: the URL names no store that can be opened, or `max_payload_bytes` cannot be.
+        UsageError: the URL names no store that can be opened, or another argument cannot be.
     """
 
     def __init__(
@@ -61,8 +65,11 @@ class Client:
         *,
         auto_migrate: bool = False,
         max_payload_bytes: int = DEFAULT_JSON_BYTES,
+        observers: Iterable[Observer] = (),
     ) -> None:
         self._max_payload_bytes = check_max_bytes(max_payload_bytes, "max_payload_bytes")
+        self._report = Report(tuple(observers))
+        self._is_observed = self._report.hears(RunsSubmitting) or self._report.hears(RunsSubmitted)
         self._store = open_store(url_or_store)
         self._is_own = self._store is not url_or_store
         if auto_migrate and isinstance(self._store, Migratable):
@@ -273,6 +280,17 @@ class Client:
             self._store.close()
 
     def _create(self, runs: Sequence[NewRun], connection: object | None) -> list[Submitted]:
+        if not self._is_observed:
+            return self._send(runs, connection)
+        carrier: dict[str, str] = {}
+        with self._report.around(RunsSubmitting(runs, carrier)):
+            if carrier:
+                runs = [with_headers(run, carrier) for run in runs]
+            answers = self._send(runs, connection)
+            self._report.tell(RunsSubmitted(runs, answers))
+            return answers
+
+    def _send(self, runs: Sequence[NewRun], connection: object | None) -> list[Submitted]:
         if connection is None:
             return self._store.submit(runs)
         if not isinstance(self._store, JoinsTransactions):

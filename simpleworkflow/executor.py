@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -86,7 +86,7 @@ class ExecutorRegistry:
             pattern,
             function,
             policy,
-            inspect.iscoroutinefunction(function),
+            _is_coroutine_function(function),
             _reader_of(payload_type or payload_type_of(function)),
         )
         # Replaced, not cleared: a find() in another thread may write an outdated answer.
@@ -104,6 +104,11 @@ class ExecutorRegistry:
     def route(self) -> Route:
         """What is served."""
         return self._route
+
+    @property
+    def patterns(self) -> Sequence[TypePattern]:
+        """What executors are registered for, sorted."""
+        return sorted(self._registrations, key=str)
 
     def outside(self, type_prefixes: Route | None) -> list[TypePattern]:
         """Return the patterns that a worker of these prefixes never claims."""
@@ -125,6 +130,11 @@ class ExecutorRegistry:
 
 def _reader_of(payload_type: Any) -> Callable[[str], Any] | None:
     return None if payload_type is None else codec_of(payload_type).read
+
+
+def _is_coroutine_function(function: ExecutorFunction) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004 (an object may have one that is)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _function_of(executor: object, pattern: TypePattern) -> ExecutorFunction:

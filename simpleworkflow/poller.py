@@ -28,7 +28,9 @@ from simpleworkflow.core.storable import (
 from simpleworkflow.core.store import Migratable, Store
 from simpleworkflow.environment import database_url, environment
 from simpleworkflow.executor import ExecutorFunction, ExecutorRegistry, WorkflowExecutor
-from simpleworkflow.worker.report import Report, logger
+from simpleworkflow.observers.logging import LogEvents
+from simpleworkflow.report import Report
+from simpleworkflow.worker.log import logger
 from simpleworkflow.worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -125,7 +127,9 @@ class IntentPoller:
             max_error_chars=check_max_chars(max_error_chars, "max_error_chars"),
             retention=None if retention is None else check_duration(retention, "retention"),
         )
-        self._report = Report(_observers(metrics, observers))
+        # The log first, so that it is told whatever others do.
+        told = [LogEvents(), *([] if metrics is None else [metrics]), *observers]
+        self._report = Report(told)
         self._auto_migrate = auto_migrate
         self._session: Session | None = None
         self._is_stop_wanted = False
@@ -301,11 +305,6 @@ class IntentPoller:
                 self._warn_of_left_out()
                 self._prepare(store)
                 with stopping_on_signals(session.stop):
-                    logger.info(
-                        "worker %s starts, serving %s",
-                        self._settings.worker_id,
-                        self._registry.route,
-                    )
                     return session.run(until_idle=until_idle, timeout=timeout)
             finally:
                 self._session = None
@@ -346,14 +345,6 @@ def _policy(policy: RetryPolicy | None) -> RetryPolicy:
     if policy is not None and not isinstance(policy, RetryPolicy):
         raise UsageError(f"retry_policy={policy!r} must be a RetryPolicy, such as RetryPolicy()")
     return policy or RetryPolicy()
-
-
-def _observers(metrics: Observer | None, observers: Iterable[Observer]) -> list[Observer]:
-    found = [*([] if metrics is None else [metrics]), *observers]
-    for observer in found:
-        if not callable(observer):
-            raise UsageError(f"the observer {observer!r} must be a callable that takes an event")
-    return found
 
 
 def _from_environment(

@@ -8,7 +8,7 @@ from simpleworkflow.backends.registry import open_store
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.store import Migratable, ScheduleStore, Store
 from simpleworkflow.worker.bell import Bell
-from simpleworkflow.worker.report import logger
+from simpleworkflow.worker.log import logger
 from simpleworkflow.worker.signals import stopping_on_signals
 from simpleworkflow.worker.ticker import Ticks
 

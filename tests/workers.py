@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from simpleworkflow import Client, IntentPoller, RetryPolicy
+from simpleworkflow.core.events import RunsSettled
 
 PATIENCE = 30.0
 """Seconds after which something that should have happened never will."""
@@ -21,7 +22,10 @@ AT_ONCE = RetryPolicy.constant(0)
 
 
 class Seen:
-    """An observer that keeps every event, and lets a test wait for some of them."""
+    """An observer that keeps every event, and lets a test wait for some of them.
+
+    Runs that were settled in a group are there one by one, too.
+    """
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -31,6 +35,8 @@ class Seen:
         """Keep an event."""
         with self._changed:
             self.events.append(event)
+            if isinstance(event, RunsSettled):
+                self.events += event.settled
             self._changed.notify_all()
 
     def of(self, kind: type) -> list[Any]:

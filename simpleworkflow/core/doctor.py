@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from simpleworkflow.core.roster import ALIVE_FOR, KEPT_FOR, Worker, route_of
+from simpleworkflow.core.roster import ALIVE_FOR, KEPT_FOR, UNSERVED, Worker, unserved
 
 OLDEST_TESTED, NEWEST_TESTED = 15, 18
 """Major versions of PostgreSQL that this library is tested on."""
@@ -27,9 +27,6 @@ WAITING, LONG_WAITING, TOO_LONG_WAITING = (
     timedelta(hours=1),
 )
 """How long a due run may wait before that is worth a note, a warning, and critical."""
-
-UNSERVED = timedelta(minutes=1)
-"""A due run that waits for so long is not about to be claimed by a program we know nothing of."""
 
 SOME_DEAD, MANY_DEAD = (10_000, 0.2), (100_000, 1.0)
 """Dead rows, and their share of the living ones, that are worth a note and a warning. Autovacuum
@@ -268,8 +265,8 @@ def oldest_run(due: Sequence[Waiting]) -> Finding:
 
 def unserved_types(due: Sequence[Waiting], workers: Sequence[Worker]) -> Finding:
     """Judge whether somebody serves each type that has due runs."""
-    name, served = "unserved-types", route_of(workers)
-    alone = [w.type for w in due if w.longest >= UNSERVED and not served.matches(w.type)]
+    name = "unserved-types"
+    alone = unserved({waiting.type: waiting.longest for waiting in due}, workers)
     if not alone:
         return Finding(name, Level.OK, "no type waits for want of a worker")
     return Finding(

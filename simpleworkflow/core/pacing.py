@@ -54,6 +54,11 @@ LOOK_SHARE = 0.2
 """How late an answer may come, as a share of the time that was waited for it."""
 
 
+LOOK_EVERY, LOOK_REST = 15.0, 100
+"""Seconds from one look at what waits in the store to the next, at least; and how many times as
+long as the look took, so that a worker never spends more than a hundredth of its time on it."""
+
+
 @frozen
 class Pacing:
     """What a worker knows when it decides how many runs to claim.
@@ -143,3 +148,8 @@ def pause_of_wait(waited: float) -> float:
     and long ones are asked for rarely.
     """
     return min(LONGEST_LOOK, max(FIRST_LOOK, LOOK_SHARE * waited))
+
+
+def rest_of_look(seconds: float) -> float:
+    """Return the seconds until a worker looks again at what waits, after a look of so many."""
+    return max(LOOK_EVERY, LOOK_REST * seconds)

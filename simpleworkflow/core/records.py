@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.keys import FOREVER, KeyScope, check_key_scope
@@ -105,6 +105,12 @@ def new_run(
         headers_json=headers_json,
         key_scope=check_key_scope(key_scope, idempotency_key),
     )
+
+
+def with_headers(run: NewRun, more: Mapping[str, object]) -> NewRun:
+    """Return a run with these headers beside its own, which win."""
+    headers = {**more, **decode_headers(run.headers_json)}
+    return evolve(run, headers_json=encode_json(headers, "headers"))
 
 
 @frozen

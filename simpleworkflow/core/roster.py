@@ -6,7 +6,7 @@ lease hangs on that: it tells people who is at work, and which types somebody se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import frozen
@@ -18,6 +18,9 @@ ANNOUNCE_EVERY = timedelta(seconds=30)
 
 ALIVE_FOR = 3 * ANNOUNCE_EVERY
 """Two announcements may be missed; a worker that is silent for longer has vanished."""
+
+UNSERVED = timedelta(minutes=1)
+"""A due run that waits for so long is not about to be claimed by a program we know nothing of."""
 
 KEPT_FOR = timedelta(hours=1)
 """One that vanished is shown for so long; then the next announcement of another removes it."""
@@ -87,3 +90,14 @@ def is_forgotten(seen_at: datetime, now: datetime) -> bool:
 def route_of(workers: Iterable[Worker]) -> Route:
     """Return which types the living among these workers serve, taken together."""
     return Route.of(p for worker in workers if worker.is_alive for p in worker.patterns)
+
+
+def unserved(due: Mapping[str, timedelta], workers: Iterable[Worker]) -> list[str]:
+    """Return the types whose runs wait for want of a worker.
+
+    Args:
+        due: by type, how long the first of its due runs has waited.
+        workers: those that announced themselves. Workers of other libraries do not.
+    """
+    served = route_of(workers)
+    return [t for t, waited in due.items() if waited >= UNSERVED and not served.matches(t)]

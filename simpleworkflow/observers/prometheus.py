@@ -2,99 +2,429 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from simpleworkflow.core.events import (
+    BacklogSampled,
+    ExecutorsChanged,
     ObserverEvent,
     PollFailed,
     PollSucceeded,
-    RunClaimed,
-    RunSettled,
+    RunLost,
+    RunsClaimed,
+    RunsRescued,
+    RunsSettled,
+    WorkerInfo,
+    WorkerSampled,
+    WorkerStarted,
+    WorkerStopped,
 )
 from simpleworkflow.core.records import Verdict
-from simpleworkflow.core.states import Move, Status
+from simpleworkflow.core.routing import TypePattern, most_specific
+from simpleworkflow.core.states import TERMINAL, Move, Status
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+EXECUTION = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600
+)  # fmt: skip
+PICKUP = (
+    0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600
+)  # fmt: skip
+SETTLE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
+GROUPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+MANY_ATTEMPTS = 10
+"""From this attempt on, counted from 0, one series serves all: there may be any number."""
+
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which prometheus_client is told to count in files that processes share."""
+
 
 class MetricsCollector(ABC):
-    """Collects metrics from a worker's events: an observer with a name of its own."""
+    """Collects metrics from a worker's events: an observer with a name of its own.
+
+    Attributes:
+        event_kinds: the kinds of events that it takes, of those in `simpleworkflow.core.events`.
+    """
+
+    event_kinds: Collection[type] = (
+        BacklogSampled,
+        ExecutorsChanged,
+        PollFailed,
+        PollSucceeded,
+        RunLost,
+        RunsClaimed,
+        RunsRescued,
+        RunsSettled,
+        WorkerSampled,
+        WorkerStarted,
+        WorkerStopped,
+    )
 
     @abstractmethod
     def __call__(self, event: ObserverEvent) -> None:
         """Take in one event; called on the worker's threads, so be quick."""
 
 
+@frozen
+class Series:
+    """What one series family is, for the documentation and for prometheus_client.
+
+    Args:
+        name: without the `_total` of a counter.
+        help: what it tells, in a sentence.
+        labels: by what it is divided.
+        buckets: of a histogram, the upper bounds.
+        mode: of a gauge, how the values of several processes become one.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ("type",)
+    buckets: Sequence[float] = ()
+    mode: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its kind, in Prometheus' words."""
+        return "histogram" if self.buckets else "gauge" if self.mode else "counter"
+
+    @property
+    def exposed_name(self) -> str:
+        """Its name in Prometheus."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+    def made(self, registry: CollectorRegistry) -> Any:
+        """Make it and register it there."""
+        import prometheus_client
+
+        options: dict[str, Any] = {"registry": registry}
+        if self.buckets:
+            options["buckets"] = self.buckets
+        if self.mode:
+            options["multiprocess_mode"] = self.mode
+        kind = getattr(prometheus_client, self.kind.capitalize())
+        return kind(self.name, self.help, self.labels, **options)
+
+
+WORKER = ("worker_id",)
+NEWEST, SUM = "livemostrecent", "livesum"
+
+SERIES = {
+    "claimed": Series("workflow_run_claimed", "Runs that were claimed."),
+    "completed": Series("workflow_run_completed", "Runs that ended.", ("type", "status")),
+    "failed": Series("workflow_run_failed", "Runs that failed for good."),
+    "failed_attempts": Series(
+        "workflow_run_failed_attempts",
+        "Attempts that failed, by their number from 0; 10+ is any later one.",
+        ("type", "attempt"),
+    ),
+    "lost": Series("workflow_run_lease_lost", "Leases that others took over, or that had ended."),
+    "rescued": Series("workflow_run_rescued", "Expired leases of others that were taken over."),
+    "released": Series(
+        "workflow_run_released", "Runs given back unfinished; no attempt is counted."
+    ),
+    "execution": Series(
+        "workflow_run_execution_duration_seconds", "How long executors ran.", buckets=EXECUTION
+    ),
+    "pickup": Series(
+        "workflow_run_pickup_latency_seconds",
+        "From when a run was due to its claim.",
+        buckets=PICKUP,
+    ),
+    "depth": Series("workflow_run_queue_depth", "Runs that are due and wait.", mode=NEWEST),
+    "oldest": Series(
+        "workflow_run_oldest_due_age_seconds",
+        "How long the first of the due runs has waited; 0 when none waits.",
+        mode=NEWEST,
+    ),
+    "unroutable": Series(
+        "workflow_run_unroutable_types",
+        "Types with runs due for a minute or more that no live worker serves.",
+        (),
+        mode=NEWEST,
+    ),
+    "polls": Series("workflow_worker_poll_cycle", "Polls that the store answered.", WORKER),
+    "poll_errors": Series(
+        "workflow_worker_poll_errors", "Polls that failed.", ("worker_id", "error_type")
+    ),
+    "settle_size": Series(
+        "workflow_worker_settle_batch_size",
+        "How many outcomes one statement wrote.",
+        WORKER,
+        buckets=GROUPS,
+    ),
+    "settle_time": Series(
+        "workflow_worker_settle_duration_seconds",
+        "How long the store took to write a group of outcomes.",
+        WORKER,
+        buckets=SETTLE,
+    ),
+    "in_flight": Series("workflow_worker_runs_in_flight", "Executors at work.", WORKER, mode=SUM),
+    "capacity": Series(
+        "workflow_worker_capacity", "Executors that may be at work at once.", WORKER, mode=SUM
+    ),
+    "uptime": Series(
+        "workflow_worker_uptime_seconds", "Seconds since the worker began.", WORKER, mode=NEWEST
+    ),
+    "last_poll": Series(
+        "workflow_worker_last_poll_timestamp",
+        "When the store last answered a poll, or no more runs were wanted, in Unix seconds.",
+        WORKER,
+        mode=NEWEST,
+    ),
+    "last_heartbeat": Series(
+        "workflow_worker_last_heartbeat_timestamp",
+        "When a heartbeat was last answered, in Unix seconds.",
+        WORKER,
+        mode=NEWEST,
+    ),
+    "heartbeat_lag": Series(
+        "workflow_worker_heartbeat_lag_seconds",
+        "How late the last heartbeat was answered.",
+        WORKER,
+        mode=NEWEST,
+    ),
+    "ready_until": Series(
+        "workflow_worker_ready_until_timestamp",
+        "When the worker stops being ready unless it polls and beats again, in Unix seconds.",
+        WORKER,
+        mode=NEWEST,
+    ),
+}
+"""Every series, by the name it has in here."""
+
+SAMPLED: dict[str, Callable[[list[float]], float]] = {
+    "in_flight": sum,
+    "capacity": sum,
+    "uptime": max,
+    "last_poll": min,
+    "last_heartbeat": min,
+    "heartbeat_lag": max,
+    "ready_until": min,
+}
+"""Gauges of a worker, and what stands for several workers of one name in one process."""
+
+
 class PrometheusMetrics(MetricsCollector):
     """Counts what workers do, under the names that existing dashboards use.
+
+    `type` is what an executor is registered for, a type or a pattern, so that there are no more
+    series than executors. Gauges are as old as the worker's last look: up to 5 seconds, and of what
+    waits in the store 15 seconds or, where that takes long, a hundred times as long as it took.
 
     Args:
         registry: where the series are registered; prometheus_client's default one when None. Make
             one collector for a registry and give it to every poller of the process.
+
+    Attributes:
+        registry: the same.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+        from prometheus_client import REGISTRY
 
-        into = REGISTRY if registry is None else registry
-        self._claimed = Counter("workflow_run_claimed", "Runs claimed", ["type"], registry=into)
-        self._completed = Counter(
-            "workflow_run_completed", "Runs that ended", ["type", "status"], registry=into
-        )
-        self._failed = Counter("workflow_run_failed", "Runs that failed", ["type"], registry=into)
-        self._failed_attempts = Counter(
-            "workflow_run_failed_attempts",
-            "Attempts that failed, by number from 0",
-            ["type", "attempt"],
-            registry=into,
-        )
-        self._durations = Histogram(
-            "workflow_run_execution_duration_seconds",
-            "How long executors ran",
-            ["type"],
-            registry=into,
-        )
-        self._polls = Counter(
-            "workflow_worker_poll_cycle", "Polls answered", ["worker_id"], registry=into
-        )
-        self._poll_errors = Counter(
-            "workflow_worker_poll_errors",
-            "Polls that failed",
-            ["worker_id", "error_type"],
-            registry=into,
-        )
-        self._last_poll = Gauge(
-            "workflow_worker_last_poll_timestamp",
-            "When a poll was last answered, in Unix seconds",
-            ["worker_id"],
-            registry=into,
-        )
+        self.registry = REGISTRY if registry is None else registry
+        self._series = {name: series.made(self.registry) for name, series in SERIES.items()}
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._patterns: dict[str, Sequence[TypePattern]] = {}
+        self._samples: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+        self._handlers = {
+            WorkerStarted: self._started,
+            ExecutorsChanged: self._started,
+            WorkerStopped: self._stopped,
+            PollSucceeded: self._polled,
+            PollFailed: self._poll_failed,
+            RunsClaimed: self._claimed,
+            RunsSettled: self._settled,
+            RunsRescued: self._rescued,
+            RunLost: self._lost,
+            WorkerSampled: self._sampled,
+            BacklogSampled: self._backlog,
+        }
 
     def __call__(self, event: ObserverEvent) -> None:
         """See MetricsCollector."""
-        match event:
-            case RunClaimed():
-                self._claimed.labels(event.claim.type).inc()
-            case RunSettled() if event.verdict is Verdict.APPLIED:
-                self._settled(event)
-            case PollSucceeded():
-                self._polls.labels(event.worker_id).inc()
-                self._last_poll.labels(event.worker_id).set(time.time())
-            case PollFailed():
-                self._poll_errors.labels(event.worker_id, type(event.error).__name__).inc()
-            case _:
-                pass
+        handler: Any = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
 
-    def _settled(self, event: RunSettled) -> None:
-        settlement, claim = event.settlement, event.settlement.claim
-        if settlement.ran is not None:
-            self._durations.labels(claim.type).observe(settlement.ran.total_seconds())
-        if settlement.move in (Move.RETRY, Move.FAIL):
-            self._failed_attempts.labels(claim.type, str(claim.attempt)).inc()
-        if settlement.status is Status.FAILED:
-            self._failed.labels(claim.type).inc()
-        if settlement.status is not Status.PENDING:
-            self._completed.labels(claim.type, settlement.status.value).inc()
+    def _of(self, name: str, *labels: str) -> Any:
+        """Return one series; prometheus_client's own search for it takes several times as long."""
+        key = (name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            made = self._series[name]
+            child = self._children[key] = made.labels(*labels) if labels else made
+        return child
+
+    def _label(self, worker: WorkerInfo, type_: str) -> str:
+        found = most_specific(self._patterns.get(worker.id, ()), type_)
+        return "other" if found is None else str(found)
+
+    def _started(self, event: WorkerStarted | ExecutorsChanged) -> None:
+        worker = event.worker
+        self._patterns[worker.id] = event.patterns
+        for pattern in event.patterns:
+            # From the beginning, so that the first failure is seen as a change.
+            for name in ("claimed", "failed", "lost", "rescued", "released", "depth", "oldest"):
+                self._of(name, str(pattern))
+            for status in TERMINAL:
+                self._of("completed", str(pattern), status.value)
+        self._of("polls", worker.worker_id)
+
+    def _stopped(self, event: WorkerStopped) -> None:
+        worker = event.worker
+        self._samples[worker.worker_id].pop(worker.id, None)
+        patterns = {str(pattern) for pattern in self._patterns.pop(worker.id, ())}
+        if self._samples[worker.worker_id]:
+            self._show(worker.worker_id)
+        else:
+            for name in SAMPLED:
+                self._forget(name, worker.worker_id)
+        served = {str(pattern) for patterns in self._patterns.values() for pattern in patterns}
+        for pattern in patterns - served:
+            self._forget("depth", pattern)
+            self._forget("oldest", pattern)
+
+    def _forget(self, name: str, label: str) -> None:
+        """Show a gauge no longer: what it tells is over."""
+        if self._children.pop((name, label), None) is None:
+            return
+        if MULTIPROC_DIR in os.environ:
+            # Files know no removal; this is no number, and so neither above nor below any.
+            self._series[name].labels(label).set(float("nan"))
+        else:
+            self._series[name].remove(label)
+
+    def _polled(self, event: PollSucceeded) -> None:
+        self._of("polls", event.worker.worker_id).inc()
+
+    def _poll_failed(self, event: PollFailed) -> None:
+        error_type = type(event.error).__name__
+        self._of("poll_errors", event.worker.worker_id, error_type).inc()
+
+    def _claimed(self, event: RunsClaimed) -> None:
+        waits = defaultdict(list)
+        for claim in event.claims:
+            waits[claim.type].append(claim.waited)
+        for type_, waited in waits.items():
+            label = self._label(event.worker, type_)
+            self._of("claimed", label).inc(len(waited))
+            observe_all(self._of("pickup", label), waited)
+
+    def _settled(self, event: RunsSettled) -> None:
+        worker_id = event.worker.worker_id
+        self._of("settle_size", worker_id).observe(len(event.settled))
+        self._of("settle_time", worker_id).observe(event.seconds)
+        moves: Tally[tuple[str, Move, int]] = Tally()
+        ran = defaultdict(list)
+        for one in event.settled:
+            settlement = one.settlement
+            claim = settlement.claim
+            if one.verdict is Verdict.CANCELLED:
+                self._of(
+                    "completed", self._label(event.worker, claim.type), one.verdict.value
+                ).inc()
+            elif one.verdict is Verdict.APPLIED:
+                moves[claim.type, settlement.move, claim.attempt] += 1
+                if settlement.ran is not None:
+                    ran[claim.type].append(settlement.ran)
+        for (type_, move, attempt), count in moves.items():
+            self._moved(self._label(event.worker, type_), move, attempt, count)
+        for type_, times in ran.items():
+            seconds = [time.total_seconds() for time in times]
+            observe_all(self._of("execution", self._label(event.worker, type_)), seconds)
+
+    def _moved(self, label: str, move: Move, attempt: int, count: int) -> None:
+        if move is Move.RELEASE:
+            self._of("released", label).inc(count)
+        if move in (Move.RETRY, Move.FAIL):
+            number = str(attempt) if attempt < MANY_ATTEMPTS else f"{MANY_ATTEMPTS}+"
+            self._of("failed_attempts", label, number).inc(count)
+        if move is Move.FAIL:
+            self._of("failed", label).inc(count)
+        if move in ENDS:
+            self._of("completed", label, ENDS[move]).inc(count)
+
+    def _rescued(self, event: RunsRescued) -> None:
+        for one in event.rescued:
+            self._of("rescued", self._label(event.worker, one.settlement.claim.type)).inc()
+
+    def _lost(self, event: RunLost) -> None:
+        self._of("lost", self._label(event.worker, event.claim.type)).inc()
+
+    def _sampled(self, event: WorkerSampled) -> None:
+        now = time.time()
+        sample = {
+            "in_flight": float(event.in_flight),
+            "capacity": float(event.worker.concurrency),
+            "uptime": event.uptime,
+            "last_heartbeat": now - event.since_heartbeat,
+            "heartbeat_lag": event.heartbeat_lag,
+            "ready_until": now + event.ready_for,
+        }
+        if event.since_poll is not None:
+            sample["last_poll"] = now - event.since_poll
+        self._samples[event.worker.worker_id][event.worker.id] = sample
+        self._show(event.worker.worker_id)
+
+    def _show(self, worker_id: str) -> None:
+        samples = list(self._samples[worker_id].values())
+        for name, joined in SAMPLED.items():
+            if values := [sample[name] for sample in samples if name in sample]:
+                self._of(name, worker_id).set(joined(values))
+
+    def _backlog(self, event: BacklogSampled) -> None:
+        depths = dict.fromkeys(map(str, self._patterns.get(event.worker.id, ())), 0)
+        oldest = dict.fromkeys(depths, timedelta(0))
+        for stats in event.stats:
+            label = self._label(event.worker, stats.type)
+            if label in depths:
+                depths[label] += stats.due
+                oldest[label] = max(oldest[label], stats.oldest_due or timedelta(0))
+        for label, depth in depths.items():
+            self._of("depth", label).set(depth)
+            self._of("oldest", label).set(oldest[label].total_seconds())
+        if event.unroutable is not None:
+            self._of("unroutable").set(len(event.unroutable))
+
+
+ENDS = {Move.SUCCEED: Status.SUCCEEDED.value, Move.FAIL: Status.FAILED.value}
+
+
+def observe_all(histogram: Any, values: Iterable[float]) -> None:
+    """Observe many values at once.
+
+    prometheus_client has no call for that, and one call for each value would take a twentieth of
+    the time that a quick run takes in all. So this does with its parts what `observe` does, where
+    they are as they have been for years, and else calls it.
+    """
+    found = sorted(values)
+    bounds, buckets = getattr(histogram, "_upper_bounds", ()), getattr(histogram, "_buckets", ())
+    total = getattr(histogram, "_sum", None)
+    if len(found) == 1 or total is None or not bounds or len(bounds) != len(buckets):
+        for value in found:
+            histogram.observe(value)
+        return
+    total.inc(sum(found))
+    below = 0
+    for bound, bucket in zip(bounds, buckets, strict=True):
+        up_to = bisect_right(found, bound)
+        if up_to > below:
+            bucket.inc(up_to - below)
+            below = up_to
+        if below == len(found):
+            return

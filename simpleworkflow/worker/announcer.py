@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 
 from simpleworkflow.core.errors import StoreUnavailable
+from simpleworkflow.core.events import WorkerInfo
 from simpleworkflow.core.roster import ANNOUNCE_EVERY, Announcement
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.storable import clean_text
 from simpleworkflow.core.store import Roster
-from simpleworkflow.worker.report import StateLog
+from simpleworkflow.worker.log import StateLog
 from simpleworkflow.worker.settings import Settings
 
 LEAVE_TIMEOUT = 1.0
@@ -31,17 +31,20 @@ class Announcer(threading.Thread):
     """Announces a worker again and again until it is stopped, and then removes it.
 
     Args:
+        worker: the worker; it is announced by the id of its life.
         roster: where it is announced.
         settings: what it is called, and how much it does at once.
         route: says what it claims now.
     """
 
-    def __init__(self, roster: Roster, settings: Settings, route: Callable[[], Route]) -> None:
+    def __init__(
+        self, worker: WorkerInfo, roster: Roster, settings: Settings, route: Callable[[], Route]
+    ) -> None:
         super().__init__(name="simpleworkflow-announcer", daemon=True)
         self._roster = roster
         self._settings = settings
         self._route = route
-        self._id = str(uuid.uuid4())
+        self._id = worker.id
         self._is_stopping = threading.Event()
         self._log = StateLog("announcing the worker")
 

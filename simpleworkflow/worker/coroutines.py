@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from simpleworkflow.worker.report import logger
+from simpleworkflow.worker.log import logger
 
 if TYPE_CHECKING:
     import asyncio

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from random import Random
 
 from simpleworkflow.core.decide import decide, outcome_of
 from simpleworkflow.core.errors import NotStorable, PayloadMismatch, UsageError
+from simpleworkflow.core.events import log_fields
 from simpleworkflow.core.records import Claim, Failed, Outcome, Settlement, Succeeded
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.storable import (
@@ -23,10 +25,12 @@ from simpleworkflow.core.storable import (
 )
 from simpleworkflow.executor import Registration
 from simpleworkflow.run import Lease, WorkflowRun
-from simpleworkflow.worker.report import logger
+from simpleworkflow.worker.log import logger
 
 Executed = tuple[Outcome, BaseException | None]
 """What came of an executor, and what went wrong if anything did."""
+
+NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 def execute(
@@ -35,6 +39,7 @@ def execute(
     lease: Lease,
     timeout: float | None = None,
     max_result_bytes: int = DEFAULT_JSON_BYTES,
+    around: AbstractContextManager[None] = NOTHING,
 ) -> Executed | Awaitable[Executed]:
     """Call the executor of a claimed run; return what came of it.
 
@@ -48,34 +53,54 @@ def execute(
         timeout: seconds after which a coroutine is cancelled; None is no limit.
         max_result_bytes: a larger result fails the run for good: the work is done, and another
             attempt would do it again.
+        around: the executor is called, or awaited, inside of it.
     """
     try:
-        run = WorkflowRun(claim, lease, registration.read_payload)
+        run = _run_of(registration, claim, lease, around)
     except (NotStorable, PayloadMismatch) as exc:
         return Failed(str(exc), is_permanent=True), exc
     except BaseException as exc:
         # Of the payload's class, whose code is the user's as the executor is.
         return _outcome_of(exc), exc
     try:
-        result = registration.function(run)
+        if registration.is_coroutine:
+            # Nothing of it runs before it is awaited.
+            return _awaited(registration.function(run), timeout, max_result_bytes, around)
+        with around:
+            result = registration.function(run)
     except BaseException as exc:
         # SystemExit and the like included: an executor never ends the worker.
         return _outcome_of(exc), exc
     if hasattr(result, "__await__"):
-        return _awaited(result, timeout, max_result_bytes)
+        return _awaited(result, timeout, max_result_bytes, NOTHING)
     return _returned(result, max_result_bytes)
 
 
+def _run_of(
+    registration: Registration, claim: Claim, lease: Lease, around: AbstractContextManager[None]
+) -> WorkflowRun:
+    try:
+        return WorkflowRun(claim, lease, registration.read_payload)
+    except BaseException:
+        # The executor will not be called: what is around it sees why.
+        with around:
+            raise
+
+
 async def _awaited(
-    awaitable: Awaitable[object], timeout: float | None, max_result_bytes: int
+    awaitable: Awaitable[object],
+    timeout: float | None,
+    max_result_bytes: int,
+    around: AbstractContextManager[None],
 ) -> Executed:
     try:
-        if timeout is None:
-            result = await awaitable
-        else:
-            import asyncio
+        with around:
+            if timeout is None:
+                result = await awaitable
+            else:
+                import asyncio
 
-            result = await asyncio.wait_for(awaitable, timeout)
+                result = await asyncio.wait_for(awaitable, timeout)
     except BaseException as exc:
         return _outcome_of(exc), exc
     return _returned(result, max_result_bytes)
@@ -105,10 +130,12 @@ def settlement_of(
     try:
         return decide(claim, outcome, policy, rng, ran, max_error_chars)
     except UsageError:
-        logger.exception("the retry policy of %s failed, the default serves", claim.type)
+        words = "the retry policy of %s failed, the default serves"
+        logger.exception(words, claim.type, extra=log_fields(claim, ran))
     except BaseException:
         # SystemExit included: the curve is the user's code, as the executor is.
-        logger.exception("the retry curve of %s raised, the default serves", claim.type)
+        words = "the retry curve of %s raised, the default serves"
+        logger.exception(words, claim.type, extra=log_fields(claim, ran))
     return decide(claim, outcome, RetryPolicy(), rng, ran, max_error_chars)
 
 

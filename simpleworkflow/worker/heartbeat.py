@@ -13,12 +13,13 @@ from random import Random
 
 from simpleworkflow.core import lease as lease_law
 from simpleworkflow.core.errors import LeaseLost
-from simpleworkflow.core.events import RunLost
+from simpleworkflow.core.events import RunLost, WorkerInfo
 from simpleworkflow.core.pacing import pause_after_failures
 from simpleworkflow.core.records import Extension, Hold
 from simpleworkflow.core.store import Store
+from simpleworkflow.report import Report
 from simpleworkflow.worker.held import HeldRun, HeldRuns
-from simpleworkflow.worker.report import Report, StateLog, fields, logger
+from simpleworkflow.worker.log import StateLog
 
 CHECK_INTERVAL = 1.0
 """Seconds for which an answer about cancellation is good."""
@@ -42,16 +43,22 @@ class Heartbeat(threading.Thread):
     """Keeps the leases of held runs until it is stopped.
 
     Args:
+        worker: whose they are.
         store: where leases are renewed.
         held: the runs to keep.
         lease: how long each renewal holds.
         is_automatic: whether running executors' leases are kept too, or left to them.
         report: who is told of lost leases.
         on_timeout: called for a run whose executor is out of time.
+
+    Attributes:
+        answered_at: when the last beat was answered, by the monotonic clock; first, the start.
+        lag: how many seconds after its time that was.
     """
 
     def __init__(
         self,
+        worker: WorkerInfo,
         store: Store,
         held: HeldRuns,
         lease: timedelta,
@@ -60,6 +67,9 @@ class Heartbeat(threading.Thread):
         on_timeout: Callable[[HeldRun], None],
     ) -> None:
         super().__init__(name="simpleworkflow-heartbeat", daemon=True)
+        self.answered_at = time.monotonic()
+        self.lag = 0.0
+        self._worker = worker
         self._store = store
         self._held = held
         self._lease = lease
@@ -76,7 +86,8 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         """Beat until stopped."""
-        beat_at = time.monotonic() + self._interval
+        self.answered_at = time.monotonic()
+        beat_at = self.answered_at + self._interval
         while True:
             questions = self._wait(beat_at)
             if questions is None:
@@ -94,6 +105,9 @@ class Heartbeat(threading.Thread):
             pause = self._send(wanted)
             for question in questions:
                 question.answered.set()
+            if is_beat and not pause:
+                self.answered_at = time.monotonic()
+                self.lag = self.answered_at - beat_at
             if is_beat or pause:
                 beat_at = time.monotonic() + (pause or self._interval)
 
@@ -199,9 +213,4 @@ class Heartbeat(threading.Thread):
             held.was_cancelled = True
         elif answer is Hold.LOST and not held.is_lost and not held.is_decided:
             held.is_lost = True
-            logger.warning(
-                "the lease of run %s is lost: another worker has it, or it has ended",
-                held.claim.run_id,
-                extra=fields(held.claim),
-            )
-            self._report.tell(RunLost(held.claim))
+            self._report.tell(RunLost(self._worker, held.claim))

@@ -13,7 +13,7 @@ from datetime import timedelta
 from simpleworkflow.core.admin import Purged, pass_interval, rest_after
 from simpleworkflow.core.states import TERMINAL
 from simpleworkflow.core.store import RunAdmin
-from simpleworkflow.worker.report import StateLog, logger
+from simpleworkflow.worker.log import StateLog, logger
 
 BATCH = 100
 """Runs looked at by one statement, which then takes a few milliseconds."""

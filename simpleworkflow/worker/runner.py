@@ -12,16 +12,16 @@ from itertools import repeat
 from random import Random
 
 from simpleworkflow.core.errors import RunCancelled
-from simpleworkflow.core.events import RunStarted
+from simpleworkflow.core.events import AttemptFailed, RunStarted, WorkerInfo
 from simpleworkflow.core.pacing import Pacing
-from simpleworkflow.core.records import Claim, Failed, Outcome, Released
+from simpleworkflow.core.records import Failed, Outcome, Released
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.executor import ExecutorRegistry, Registration
+from simpleworkflow.report import Report
 from simpleworkflow.worker.coroutines import CoroutineThread
-from simpleworkflow.worker.execution import Executed, execute, settlement_of
+from simpleworkflow.worker.execution import NOTHING, Executed, execute, settlement_of
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun
-from simpleworkflow.worker.report import Report, fields, logger
 from simpleworkflow.worker.settler import Settler
 
 TOLD_AFTER = 32
@@ -55,6 +55,7 @@ class Runner:
     A thread that is about to call a function wakes the next, unless runs have been quick.
 
     Args:
+        worker: whose runs they are.
         registry: finds the executor of a type.
         retry_policy: for executors without one of their own.
         execution_timeout: seconds an executor may take; None is no limit.
@@ -68,6 +69,7 @@ class Runner:
     def __init__(
         self,
         *,
+        worker: WorkerInfo,
         registry: ExecutorRegistry,
         retry_policy: RetryPolicy,
         execution_timeout: float | None,
@@ -79,12 +81,14 @@ class Runner:
     ) -> None:
         self.pacing = pacing
         self.executed = 0
+        self._worker = worker
         self._registry = registry
         self._retry_policy = retry_policy
         self._execution_timeout = execution_timeout
         self._max_result_bytes = max_result_bytes
         self._max_error_chars = max_error_chars
         self._report = report
+        self._tells_starts = report.hears(RunStarted)
         self._on_change = on_change
         self._coroutines = CoroutineThread()
         self._rng = Random()
@@ -167,8 +171,9 @@ class Runner:
         Python cannot end a thread: the slot stays taken until the executor returns.
         """
         error = f"TimeoutError: execution_timeout of {self._execution_timeout:g} s exceeded"
-        logger.error("run %s failed: %s", held.claim.run_id, error, extra=fields(held.claim))
-        self._finish(held, Failed(error), timedelta(seconds=self._execution_timeout or 0))
+        ran = timedelta(seconds=self._execution_timeout or 0)
+        self._report.tell(AttemptFailed(self._worker, held.claim, error, ran=ran))
+        self._finish(held, Failed(error), ran)
         held.is_lost = True
 
     def stop(self, timeout: float) -> None:
@@ -304,10 +309,11 @@ class Runner:
         held.is_started = True
         if self._execution_timeout is not None:
             self._heartbeat.watch(held, time.monotonic() + self._execution_timeout)
-        if self._report.is_heard:
-            self._report.tell(RunStarted(claim))
+        around = NOTHING
+        if self._tells_starts:
+            around = self._report.around(RunStarted(self._worker, claim))
         executed = execute(
-            registration, claim, held, self._execution_timeout, self._max_result_bytes
+            registration, claim, held, self._execution_timeout, self._max_result_bytes, around
         )
         if isinstance(executed, tuple):
             self._end(slot, registration, executed)
@@ -329,9 +335,18 @@ class Runner:
         held = slot.held
         outcome, error = executed
         slot.seconds = time.monotonic() - slot.started_at
-        if error is not None:
-            _log_failure(held.claim, held, error)
         ran = timedelta(seconds=slot.seconds)
+        if error is not None:
+            self._report.tell(
+                AttemptFailed(
+                    self._worker,
+                    held.claim,
+                    type(error).__name__,
+                    error,
+                    ran,
+                    was_cancelled=_is_stop(error) and held.is_over(),
+                )
+            )
         self._finish(held, outcome, ran, registration.retry_policy, error)
 
     def _fail(self, slot: _Slot, error: BaseException) -> None:
@@ -359,16 +374,6 @@ class Runner:
         self._settler.put(held, settlement, error)
 
 
-def _log_failure(claim: Claim, held: HeldRun, error: BaseException) -> None:
+def _is_stop(error: BaseException) -> bool:
     # By name: asyncio, which has the other one, is loaded only where coroutines run.
-    is_stop = isinstance(error, RunCancelled) or type(error).__name__ == "CancelledError"
-    if is_stop and held.is_over():
-        logger.info("run %s stopped: it was cancelled", claim.run_id, extra=fields(claim))
-        return
-    told = "run %s (%s) failed on attempt %d of %d"
-    which = (claim.run_id, claim.type, claim.attempt + 1, claim.max_attempts)
-    try:
-        logger.error(told, *which, exc_info=error, extra=fields(claim))
-    except BaseException:
-        # An exception may refuse to be printed, by SystemExit even.
-        logger.error(f"{told}: its error cannot be printed", *which, extra=fields(claim))
+    return isinstance(error, RunCancelled) or type(error).__name__ == "CancelledError"

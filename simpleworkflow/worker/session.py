@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Sequence
 from random import Random
 
 from simpleworkflow.core import lease as lease_law
 from simpleworkflow.core.decide import decide
 from simpleworkflow.core.errors import StoreError
-from simpleworkflow.core.events import PollFailed, PollSucceeded, RunClaimed, RunRescued
+from simpleworkflow.core.events import (
+    ExecutorsChanged,
+    PollFailed,
+    PollSucceeded,
+    RunRescued,
+    RunsClaimed,
+    RunsRescued,
+    WorkerInfo,
+    WorkerSampled,
+    WorkerStarted,
+    WorkerStopped,
+)
+from simpleworkflow.core.health import ready_for
 from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
 from simpleworkflow.core.records import Claim, Crashed
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.store import Roster, RunAdmin, ScheduleStore, Store, Wakeups
 from simpleworkflow.executor import ExecutorRegistry
+from simpleworkflow.report import Report
 from simpleworkflow.worker.announcer import Announcer
 from simpleworkflow.worker.bell import Bell
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun, HeldRuns
-from simpleworkflow.worker.report import Report, StateLog, fields, logger
+from simpleworkflow.worker.log import StateLog
 from simpleworkflow.worker.retention import Retention
 from simpleworkflow.worker.runner import Runner
+from simpleworkflow.worker.sampler import Sampler
 from simpleworkflow.worker.settings import Settings
 from simpleworkflow.worker.settler import Settler
 from simpleworkflow.worker.ticker import TICK, Ticks
@@ -50,6 +65,7 @@ class Session:
         self._registry = registry
         self._settings = settings
         self._report = report
+        self._worker = WorkerInfo(str(uuid.uuid4()), settings.worker_id, settings.concurrency)
         self._held = HeldRuns()
         self._changed = Bell()
         self._wakeups = store if settings.wakeups and isinstance(store, Wakeups) else None
@@ -64,7 +80,10 @@ class Session:
         self._log = StateLog("polling for runs")
         self._failures = 0
         self._rescue_at = 0.0
+        self._began_at = time.monotonic()
+        self._polled_at: float | None = None
         self._runner = Runner(
+            worker=self._worker,
             registry=registry,
             retry_policy=settings.retry_policy,
             execution_timeout=settings.execution_timeout,
@@ -75,6 +94,7 @@ class Session:
             on_change=self._changed.ring,
         )
         self._heartbeat = Heartbeat(
+            self._worker,
             store,
             self._held,
             settings.lease,
@@ -83,15 +103,18 @@ class Session:
             self._runner.out_of_time,
         )
         self._settler = Settler(
-            store, self._held, settings.max_error_chars, report, self._changed.ring
+            self._worker, store, self._held, settings.max_error_chars, report, self._changed.ring
         )
         self._runner.connect(self._heartbeat, self._settler)
         self._retention = None
         if settings.retention is not None and isinstance(store, RunAdmin):
             self._retention = Retention(store, settings.retention)
         self._announcer = (
-            Announcer(store, settings, self._route) if isinstance(store, Roster) else None
+            Announcer(self._worker, store, settings, self._route)
+            if isinstance(store, Roster)
+            else None
         )
+        self._sampler = Sampler(self._worker, store, report, self._sample)
 
     def stop(self) -> None:
         """Ask `run` to end; the second time, without waiting for executors.
@@ -110,12 +133,16 @@ class Session:
             timeout: end after so many seconds at the latest.
         """
         ends_at = None if timeout is None else time.monotonic() + timeout
+        self._began_at = time.monotonic()
+        self._told_route = self._registry.route
+        self._report.tell(WorkerStarted(self._worker, self._registry.patterns))
         self._heartbeat.start()
         self._settler.start()
         if self._retention is not None:
             self._retention.start()
         if self._announcer is not None:
             self._announcer.begin()
+        self._sampler.begin()
         try:
             self._claim_until_stopped(until_idle, ends_at)
         finally:
@@ -185,16 +212,19 @@ class Session:
             # What is done but not settled would be in the next crash, too.
             most_held = self._runner.running
         if size == 0 or len(self._held) > most_held:
+            self._note_poll()
             return self._runner.look()
+        self._tell_of_executors()
         try:
             rescued = self._rescue_if_due()
             claimed = self._claim(size)
         except Exception as exc:
             self._failures = self._log.failed(exc)
-            self._report.tell(PollFailed(self._settings.worker_id, exc, self._failures))
+            self._report.tell(PollFailed(self._worker, exc, self._failures))
             return pause_after_failures(self._failures, self._rng)
         self._log.worked()
         self._failures = 0
+        self._note_poll()
         if claimed or rescued:
             return None
         self._is_idle = not self._runner.waiting
@@ -205,13 +235,40 @@ class Session:
         settings = self._settings
         claims = self._store.claim(self._route(), size, settings.worker_id, settings.lease)
         held = self._hold(claims, asked_at)
-        if self._report.is_heard:
-            # Before the runner has them: no run is reported as started before it is claimed.
-            self._report.tell(PollSucceeded(settings.worker_id, len(claims)))
-            for claim in claims:
-                self._report.tell(RunClaimed(claim))
+        # Before the runner has them: no run is reported as started before it is claimed.
+        self._report.tell(PollSucceeded(self._worker, len(claims)))
+        if claims:
+            self._report.tell(RunsClaimed(self._worker, claims))
         self._runner.put(held)
         return len(claims)
+
+    def _note_poll(self) -> None:
+        """Note that the store has answered, or that it need not be asked."""
+        is_news = self._polled_at is None
+        self._polled_at = time.monotonic()
+        if is_news:
+            self._sampler.look_now()
+
+    def _sample(self) -> WorkerSampled:
+        now, settings = time.monotonic(), self._settings
+        since_poll = None if self._polled_at is None else now - self._polled_at
+        since_heartbeat = now - self._heartbeat.answered_at
+        return WorkerSampled(
+            self._worker,
+            uptime=now - self._began_at,
+            in_flight=self._runner.running,
+            since_poll=since_poll,
+            since_heartbeat=since_heartbeat,
+            heartbeat_lag=self._heartbeat.lag,
+            ready_for=ready_for(
+                since_poll, since_heartbeat, settings.poll_interval, settings.lease
+            ),
+        )
+
+    def _tell_of_executors(self) -> None:
+        if self._registry.route is not self._told_route:
+            self._told_route = self._registry.route
+            self._report.tell(ExecutorsChanged(self._worker, self._registry.patterns))
 
     def _rescue_if_due(self) -> int:
         now = time.monotonic()
@@ -221,6 +278,7 @@ class Session:
         rescued = self._store.rescue(
             self._route(), RESCUE_BATCH, settings.worker_id, settings.lease
         )
+        told = []
         for one, held in zip(rescued, self._hold([one.claim for one in rescued], now), strict=True):
             held.decide_once()
             settlement = decide(
@@ -230,9 +288,10 @@ class Session:
                 self._rng,
                 max_error_chars=settings.max_error_chars,
             )
-            logger.warning("%s", settlement.error, extra=fields(one.claim))
+            told.append(RunRescued(settlement, one.lost_by))
             self._settler.put(held, settlement)
-            self._report.tell(RunRescued(one.claim, one.lost_by))
+        if told:
+            self._report.tell(RunsRescued(self._worker, told))
         if len(rescued) < RESCUE_BATCH:
             self._rescue_at = now + settings.poll_interval
         return len(rescued)
@@ -274,6 +333,8 @@ class Session:
         self._heartbeat.join()
         if self._retention is not None:
             self._retention.join()
+        self._sampler.stop()
+        self._report.tell(WorkerStopped(self._worker))
 
     def _is_at_work(self) -> bool:
         # A run is undecided before its thread counts as running, so none slips through between.

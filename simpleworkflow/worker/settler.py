@@ -6,20 +6,27 @@ While the store is away, outcomes are kept and sent again; the fence says whethe
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from random import Random
 
 from simpleworkflow.core.decide import decide
-from simpleworkflow.core.events import RunSettled
+from simpleworkflow.core.events import (
+    AttemptFailed,
+    RunLost,
+    RunSettled,
+    RunsSettled,
+    WorkerInfo,
+)
 from simpleworkflow.core.pacing import pause_after_failures
 from simpleworkflow.core.records import Failed, Settled, Settlement, Verdict
 from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.core.store import Store
+from simpleworkflow.report import Report
 from simpleworkflow.worker.held import HeldRun, HeldRuns
-from simpleworkflow.worker.report import Report, StateLog, fields, logger
+from simpleworkflow.worker.log import StateLog, logger
 
 MAX_GROUP = 1_000
 """Most settlements in one statement, so that no statement holds row locks for long."""
@@ -32,6 +39,7 @@ class Settler(threading.Thread):
     """Settles what it is given until it is closed, then what is left.
 
     Args:
+        worker: whose they are.
         store: where outcomes are written.
         held: runs are dropped from here once the store has answered.
         max_error_chars: to how many characters an error is cut.
@@ -41,6 +49,7 @@ class Settler(threading.Thread):
 
     def __init__(
         self,
+        worker: WorkerInfo,
         store: Store,
         held: HeldRuns,
         max_error_chars: int,
@@ -48,10 +57,12 @@ class Settler(threading.Thread):
         on_settled: Callable[[], None],
     ) -> None:
         super().__init__(name="simpleworkflow-settler", daemon=True)
+        self._worker = worker
         self._store = store
         self._held = held
         self._max_error_chars = max_error_chars
         self._report = report
+        self._is_heard = report.hears(RunsSettled)
         self._on_settled = on_settled
         self._finished: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
@@ -100,6 +111,7 @@ class Settler(threading.Thread):
     def _settle(self, group: list[_Finished]) -> bool:
         """Write a group, however long the store is away; False when told to give up."""
         while group:
+            asked_at = time.monotonic()
             try:
                 answers = self._store.settle([settlement for _, settlement, _ in group])
             except Exception as exc:
@@ -107,11 +119,15 @@ class Settler(threading.Thread):
                     return False
                 continue
             self._log.worked()
+            seconds = time.monotonic() - asked_at
+            settled: list[RunSettled] = []
             group = [
                 again
                 for finished, answer in zip(group, answers, strict=True)
-                if (again := self._note(*finished, answer)) is not None
+                if (again := self._note(*finished, answer, settled)) is not None
             ]
+            if settled:
+                self._report.tell(RunsSettled(self._worker, settled, seconds))
         return True
 
     def _note(
@@ -120,27 +136,24 @@ class Settler(threading.Thread):
         settlement: Settlement,
         error: BaseException | None,
         answer: Settled,
+        settled: list[RunSettled],
     ) -> _Finished | None:
-        """Take in the store's answer; return what to write instead when it cannot be held."""
+        """Take in the store's answer; return what to write instead when it cannot be held.
+
+        What is done with is added to `settled`.
+        """
         claim = settlement.claim
         if answer.verdict is Verdict.UNSTORABLE and settlement.result_json is not None:
             failure = Failed(f"the result cannot be stored: {answer.reason}", is_permanent=True)
-            logger.error("run %s failed: %s", claim.run_id, failure.error, extra=fields(claim))
+            self._report.tell(AttemptFailed(self._worker, claim, failure.error, ran=settlement.ran))
             instead = decide(
                 claim, failure, RetryPolicy(), self._rng, settlement.ran, self._max_error_chars
             )
             return held, instead, error
-        if answer.verdict is not Verdict.APPLIED:
-            # A cancel is what somebody wanted; anything else is worth a look.
-            level = logging.INFO if answer.verdict is Verdict.CANCELLED else logging.WARNING
-            logger.log(
-                level,
-                "the outcome of run %s was not written: %s",
-                claim.run_id,
-                answer.reason or answer.verdict.value,
-                extra=fields(claim),
-            )
+        if answer.verdict is Verdict.LOST and not held.is_lost:
+            held.is_lost = True
+            self._report.tell(RunLost(self._worker, claim))
         self._held.drop(held)
-        if self._report.is_heard:
-            self._report.tell(RunSettled(settlement, answer.verdict, error))
+        if self._is_heard:
+            settled.append(RunSettled(settlement, answer.verdict, error, answer.reason))
         return None

@@ -11,7 +11,7 @@ from simpleworkflow.core.errors import InvalidSchedule, NotStorable
 from simpleworkflow.core.pacing import pause_after_failures
 from simpleworkflow.core.schedule import DueSchedule, DueSchedules, Firing, plan
 from simpleworkflow.core.store import ScheduleStore
-from simpleworkflow.worker.report import StateLog, logger
+from simpleworkflow.worker.log import StateLog, logger
 
 TICK = 10.0
 """Seconds between two looks at most. The next firing is known and met in time; so long a schedule

@@ -66,13 +66,14 @@ ROOMS = [
     # For type checkers alone, which have their own copy of it.
     Room("run", may=("core",), libraries=("attrs",), when_used=("typing_extensions",)),
     Room("typed", may=("core", "run"), libraries=("attrs",), when_used=("msgspec", "pydantic")),
+    Room("report", may=("core",)),
     Room("executor", may=("core", "run", "typed"), libraries=("attrs",)),
-    Room("worker*", may=("core", "run", "executor", "worker"), libraries=("attrs",)),
+    Room("worker*", may=("core", "run", "executor", "report", "worker"), libraries=("attrs",)),
     Room("schedules", may=("core", "typed"), libraries=("attrs",)),
     Room("results", may=("core",)),
     Room(
         "client",
-        may=("core", "backends.registry", "results", "schedules", "typed"),
+        may=("core", "backends.registry", "report", "results", "schedules", "typed"),
         libraries=("attrs",),
     ),
     Room("ticker", may=("core", "backends.registry", "worker")),
@@ -82,7 +83,17 @@ ROOMS = [
     Room("environment", may=("core",), when_used=("dotenv",)),
     Room(
         "poller",
-        may=("core", "backends.registry", "environment", "run", "executor", "worker"),
+        # The log is everybody's observer; any other is the user's to choose.
+        may=(
+            "core",
+            "backends.registry",
+            "environment",
+            "executor",
+            "observers.logging",
+            "report",
+            "run",
+            "worker",
+        ),
         libraries=("attrs",),
     ),
     Room(

@@ -10,7 +10,7 @@ import pytest
 from samples import A_RUN_ID, a_claim
 
 from simpleworkflow.core.errors import IllegalTransition, NotStorable, UsageError
-from simpleworkflow.core.events import PollFailed, RunSettled
+from simpleworkflow.core.events import PollFailed, RunSettled, WorkerInfo
 from simpleworkflow.core.records import (
     NewRun,
     Run,
@@ -172,6 +172,7 @@ def test_what_observers_are_told_is_a_value() -> None:
     """Two records of the same happening are equal."""
     settlement = Settlement(a_claim(), Move.SUCCEED, 0)
     error = OSError()
+    worker = WorkerInfo("an id", "w", 1)
 
     assert RunSettled(settlement, Verdict.APPLIED) == RunSettled(settlement, Verdict.APPLIED)
-    assert PollFailed("w", error, 1) != PollFailed("w", error, 2)
+    assert PollFailed(worker, error, 1) != PollFailed(worker, error, 2)

@@ -12,15 +12,17 @@ from datetime import timedelta
 import pytest
 
 from simpleworkflow.backends.memory import MemoryStore
+from simpleworkflow.core.events import WorkerInfo
 from simpleworkflow.core.records import Extension, Hold, new_run
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.states import Status
+from simpleworkflow.report import Report
 from simpleworkflow.testing import FakeClock
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun, HeldRuns
-from simpleworkflow.worker.report import Report
 
 LEASE = timedelta(seconds=30)
+WORKER = WorkerInfo("0b9d7c52-5a8e-4a9b-8f43-0d8a4c6d2f10", "w", 1)
 
 
 class Watched(MemoryStore):
@@ -47,7 +49,7 @@ def held(store: Watched) -> HeldRun:
     runs = HeldRuns()
     store.submit([new_run(str(uuid.uuid4()), "a.v1", {})])
     [claim] = store.claim(Route.of(["a.v1"]), 1, "w", LEASE)
-    heartbeat = Heartbeat(store, runs, LEASE, True, Report(()), lambda held: None)
+    heartbeat = Heartbeat(WORKER, store, runs, LEASE, True, Report(()), lambda held: None)
     held = HeldRun(claim, heartbeat, time.monotonic(), time.monotonic() + 30)
     runs.add([held])
     return held

@@ -13,7 +13,7 @@ from workers import PATIENCE, Seen, a_poller, met, python, working
 
 from simpleworkflow import Client, IntentPoller, RetryAfter, UsageError
 from simpleworkflow.backends.memory import MemoryStore
-from simpleworkflow.core.events import PollSucceeded, RunClaimed, RunSettled, RunStarted
+from simpleworkflow.core.events import PollSucceeded, RunsClaimed, RunSettled, RunStarted
 from simpleworkflow.worker.runner import Runner
 
 
@@ -335,7 +335,7 @@ def test_an_executor_registered_while_running_is_served(store_url, client):
     run_id = client.submit("second.v1", {}).id
     with working(poller):
         seen.wait(PollSucceeded, 2)
-        assert not seen.of(RunClaimed)
+        assert not seen.of(RunsClaimed)
         poller.register_executor("second.v1", lambda run: "served")
         seen.wait(RunSettled)
     assert client.get(run_id).result == "served"

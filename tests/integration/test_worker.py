@@ -120,7 +120,7 @@ def kept_log(monkeypatch):
     """The runners' log, kept from pytest: xdist cannot carry text with surrogates in a report."""
     logger, handler = logging.Logger("kept"), Kept()
     logger.addHandler(handler)
-    monkeypatch.setattr("simpleworkflow.worker.runner.logger", logger)
+    monkeypatch.setattr("simpleworkflow.observers.logging.logger", logger)
     return handler
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from faults.facts import LEASE, POLL_INTERVAL, Pen, killing
 
 from simpleworkflow import IntentPoller, RetryPolicy, WorkflowRun
-from simpleworkflow.core.events import RunSettled
+from simpleworkflow.core.events import RunsSettled
 
 WORK = 0.02
 """Seconds that an executor takes."""
@@ -56,9 +56,10 @@ def main() -> None:
 
 
 def _tell_settled(tell: Pen, event: object) -> None:
-    if isinstance(event, RunSettled):
-        claim = event.settlement.claim
-        tell("settled", claim.run_id, claim.fence, event.settlement.move, event.verdict)
+    if isinstance(event, RunsSettled):
+        for one in event.settled:
+            claim = one.settlement.claim
+            tell("settled", claim.run_id, claim.fence, one.settlement.move, one.verdict)
 
 
 if __name__ == "__main__":

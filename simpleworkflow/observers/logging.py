@@ -1,0 +1,127 @@
+"""The log of what concerns runs; every worker has it.
+
+In the good case a worker says that it starts and that it has stopped, and nothing else above DEBUG.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from simpleworkflow.core.events import (
+    AttemptFailed,
+    BacklogSampled,
+    ObserverEvent,
+    RunLost,
+    RunsClaimed,
+    RunSettled,
+    RunsRescued,
+    RunsSettled,
+    WorkerStarted,
+    WorkerStopped,
+    log_fields,
+)
+from simpleworkflow.core.records import Claim, Verdict
+
+logger = logging.getLogger("simpleworkflow.worker")
+
+
+class LogEvents:
+    """An observer that logs; lines about a run carry `core.events.log_fields` as `extra`."""
+
+    event_kinds = (
+        AttemptFailed,
+        BacklogSampled,
+        RunLost,
+        RunsClaimed,
+        RunsRescued,
+        RunsSettled,
+        WorkerStarted,
+        WorkerStopped,
+    )
+
+    def __init__(self) -> None:
+        self._unroutable: frozenset[str] = frozenset()
+
+    def __call__(self, event: ObserverEvent) -> None:
+        """See Observer."""
+        match event:
+            case RunsClaimed():
+                self._claimed(event)
+            case RunsSettled():
+                self._settled(event)
+            case AttemptFailed():
+                self._failed(event)
+            case RunsRescued():
+                for one in event.rescued:
+                    _log(logging.WARNING, one.settlement.claim, "%s", one.settlement.error)
+            case RunLost():
+                _log(
+                    logging.WARNING,
+                    event.claim,
+                    "the lease of run %s is lost: another worker has it, or it has ended",
+                    event.claim.run_id,
+                )
+            case BacklogSampled(unroutable=[*types]):
+                self._note_unroutable(frozenset(types))
+            case WorkerStarted():
+                served = ", ".join(map(str, event.patterns))
+                logger.info("worker %s starts, serving %s", event.worker.worker_id, served)
+            case WorkerStopped():
+                logger.info("worker %s has stopped", event.worker.worker_id)
+            case _:
+                pass
+
+    def _claimed(self, event: RunsClaimed) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            for claim in event.claims:
+                _log(logging.DEBUG, claim, "run %s (%s) is claimed", claim.run_id, claim.type)
+
+    def _settled(self, event: RunsSettled) -> None:
+        is_told = logger.isEnabledFor(logging.DEBUG)
+        for one in event.settled:
+            if one.verdict is not Verdict.APPLIED:
+                _not_written(one)
+            elif is_told:
+                claim, ran = one.settlement.claim, one.settlement.ran
+                words = "run %s (%s) is %s"
+                which = (claim.run_id, claim.type, one.settlement.status)
+                logger.debug(words, *which, extra=log_fields(claim, ran))
+
+    def _failed(self, event: AttemptFailed) -> None:
+        claim, error = event.claim, event.error
+        fields = log_fields(claim, event.ran)
+        if event.was_cancelled:
+            logger.info("run %s stopped: it was cancelled", claim.run_id, extra=fields)
+            return
+        if error is None:
+            logger.error("run %s failed: %s", claim.run_id, event.reason, extra=fields)
+            return
+        told = "run %s (%s) failed on attempt %d of %d"
+        which = (claim.run_id, claim.type, claim.attempt + 1, claim.max_attempts)
+        try:
+            logger.error(told, *which, exc_info=error, extra=fields)
+        except BaseException:
+            # An exception may refuse to be printed, by SystemExit even.
+            logger.error(f"{told}: its error cannot be printed", *which, extra=fields)
+
+    def _note_unroutable(self, types: frozenset[str]) -> None:
+        if added := types - self._unroutable:
+            logger.warning(
+                "runs wait for want of a worker that serves their type: %s. Start one with an "
+                "executor for it; `simpleworkflow doctor` tells more",
+                ", ".join(sorted(added)),
+            )
+        self._unroutable = types
+
+
+def _not_written(one: RunSettled) -> None:
+    claim, ran = one.settlement.claim, one.settlement.ran
+    # A cancel is what somebody wanted; anything else is worth a look.
+    level = logging.INFO if one.verdict is Verdict.CANCELLED else logging.WARNING
+    why = one.reason or one.verdict.value
+    words = "the outcome of run %s was not written: %s"
+    logger.log(level, words, claim.run_id, why, extra=log_fields(claim, ran))
+
+
+def _log(level: int, claim: Claim, words: str, *args: object) -> None:
+    logger.log(level, words, *args, extra=log_fields(claim))
