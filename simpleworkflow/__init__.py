@@ -29,6 +29,7 @@ from simpleworkflow.core.states import Status
 from simpleworkflow.core.store import Store
 from simpleworkflow.doctor import examine
 from simpleworkflow.executor import WorkflowExecutor
+from simpleworkflow.observers.opentelemetry import OpenTelemetry
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
 from simpleworkflow.operator import Operator
 from simpleworkflow.poller import IntentPoller
@@ -47,6 +48,7 @@ __all__ = [
     "Level",
     "MetricsCollector",
     "Observer",
+    "OpenTelemetry",
     "Operator",
     "PermanentFailure",
     "PrometheusMetrics",
