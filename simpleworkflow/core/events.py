@@ -4,9 +4,9 @@ An observer is any callable that takes one of these records. It is called on the
 worker, or of the client, and must be quick; what it raises is logged and harms no run. Events come
 for groups of runs where the store answers for groups, so that to observe costs little.
 
-An observer with an attribute `event_kinds` is told of the kinds in there only, and what nobody wants
-is not even made. To `RunStarted` and `RunsSubmitting` it may answer with a context manager: the
-executor, or the submit, then goes on inside of it.
+An observer with an attribute `event_kinds` is told of the kinds in there only, and what nobody
+wants is not even made. To `RunStarted` and `RunsSubmitting` it may answer with a context manager:
+the executor, or the submit, then goes on inside of it.
 """
 
 from __future__ import annotations
