@@ -177,7 +177,10 @@ class Session:
         while True:
             wakes_at = min(ends_at, self._ticks.due_at)
             self._wait_for_change(max(0.0, wakes_at - time.monotonic()))
-            if time.monotonic() < self._ticks.due_at or self._tick_between_polls():
+            # A bell that rang as the time for a tick came is not taken for that time.
+            if self._changed.is_rung or time.monotonic() < self._ticks.due_at:
+                return
+            if self._tick_between_polls():
                 return
 
     def _tick_between_polls(self) -> int:
@@ -199,6 +202,7 @@ class Session:
         except StoreError:
             # The next poll meets it again, and tells.
             self._is_idle = False
+            self._changed.ring()
 
     def _poll(self) -> float | None:
         """Claim once; return the seconds to pause until something changes, None for no pause."""
