@@ -28,6 +28,7 @@ from simpleworkflow.core.schedule import Schedule
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.store import Store
 from simpleworkflow.doctor import examine
+from simpleworkflow.endpoints import MetricsServer, serve_metrics
 from simpleworkflow.executor import WorkflowExecutor
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
 from simpleworkflow.operator import Operator
@@ -46,6 +47,7 @@ __all__ = [
     "LeaseLost",
     "Level",
     "MetricsCollector",
+    "MetricsServer",
     "Observer",
     "Operator",
     "PermanentFailure",
@@ -77,4 +79,5 @@ __all__ = [
     "migrate",
     "open_store",
     "pending_migrations",
+    "serve_metrics",
 ]

@@ -18,6 +18,7 @@ from typing import Any
 
 from simpleworkflow import UsageError
 from simpleworkflow.cli.errors import MisuseError, OneLineError
+from simpleworkflow.cli.metrics import forget_gauges, serving_several
 from simpleworkflow.cli.reload import watching
 from simpleworkflow.cli.worker_process import log_to_stderr
 
@@ -41,6 +42,7 @@ def supervise(
     processes: int,
     *,
     is_reloading: bool,
+    served: tuple[int, str] | None = None,
 ) -> None:
     """Keep so many workers of a poller at work, until SIGTERM or SIGINT.
 
@@ -50,13 +52,19 @@ def supervise(
         log_level: what workers log.
         processes: how many there are.
         is_reloading: start them anew when their code changes.
+        served: the port and the address where what they count is served; None serves nothing.
 
     Raises:
         OneLineError: some had to be killed at the end.
         UsageError: this poller cannot work in several processes, or its code cannot be watched.
         SystemExit: the poller cannot work at all; its own process has told why.
     """
-    wanted = {"target": target, "options": options, "log_level": log_level}
+    wanted = {
+        "target": target,
+        "options": options,
+        "log_level": log_level,
+        "counts_as": None if served is None else 0,
+    }
     poller = _described(wanted)
     if processes > 1 and poller["is_in_memory"]:
         raise UsageError(
@@ -67,10 +75,13 @@ def supervise(
     base = poller["worker_id"]
     names = [base] if processes == 1 else [f"{base}-{n}" for n in range(1, processes + 1)]
     heard: SimpleQueue[str] = SimpleQueue()
-    keepers = [
-        Keeper(name, {**wanted, "options": {**options, "worker_id": name}}, heard) for name in names
-    ]
     with ExitStack() as stack:
+        if served is not None:
+            stack.enter_context(serving_several(*served, workers=processes))
+        keepers = [
+            Keeper(name, _wanted_of(name, number, wanted), heard)
+            for number, name in enumerate(names, start=1)
+        ]
         if is_reloading:
             folders = {str(Path.cwd()), poller["folder"] or str(Path.cwd())}
             stack.enter_context(watching(folders, lambda files: _reload(keepers, files)))
@@ -78,6 +89,13 @@ def supervise(
         killed = _keep_until_stopped(keepers, heard, patience)
     if killed:
         raise OneLineError(f"killed, as they did not end: {', '.join(killed)}")
+
+
+def _wanted_of(name: str, number: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the worker of this name and number is to do."""
+    options = {**wanted["options"], "worker_id": name}
+    counts_as = None if wanted["counts_as"] is None else number
+    return {**wanted, "options": options, "counts_as": counts_as}
 
 
 class Keeper(threading.Thread):
@@ -139,6 +157,8 @@ class Keeper(threading.Thread):
         with process:
             _tell(process, self._wanted)
             code = process.wait()
+        if self._wanted["counts_as"] is not None:
+            forget_gauges(self._wanted["counts_as"])
         return f"(pid {process.pid}) {_ended(code)}"
 
     def _start(self) -> subprocess.Popen[bytes] | None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from simpleworkflow.cli.importing import load_poller
+from simpleworkflow.cli.metrics import counted, serving
 from simpleworkflow.cli.supervisor import supervise
 from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
 
@@ -50,6 +51,19 @@ from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
     "module's, or below.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve /metrics, /healthz and /readyz on this port; 0 takes a free one and logs it.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address to serve them on; 0.0.0.0 is any.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
     default="info",
@@ -57,7 +71,13 @@ from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
     help="What to log to standard error, unless the module configures logging itself.",
 )
 def command(
-    target: str, processes: int, is_reloading: bool, log_level: str, **options: Any
+    target: str,
+    processes: int,
+    is_reloading: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    log_level: str,
+    **options: Any,
 ) -> None:
     """Execute runs, until SIGTERM or Ctrl-C.
 
@@ -75,8 +95,14 @@ def command(
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if processes > 1 or is_reloading:
-        supervise(target, given, log_level, processes, is_reloading=is_reloading)
+        served = None if metrics_port is None else (metrics_port, metrics_host)
+        supervise(target, given, log_level, processes, is_reloading=is_reloading, served=served)
         return
     poller = load_poller(target, given)
     log_to_stderr(log_level)
-    poller.start()
+    if metrics_port is None:
+        poller.start()
+        return
+    poller, metrics = counted(poller)
+    with serving(metrics_port, metrics_host, registry=metrics.registry):
+        poller.start()

@@ -23,6 +23,7 @@ import click
 from simpleworkflow import IntentPoller
 from simpleworkflow.cli.errors import one_line
 from simpleworkflow.cli.importing import load_poller
+from simpleworkflow.cli.metrics import count_as, counted
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -60,6 +61,8 @@ def _describe(wanted: dict[str, Any]) -> None:
 
 def _work(wanted: dict[str, Any]) -> None:
     poller = load_poller(wanted["target"], wanted["options"])
+    if wanted["counts_as"] is not None:
+        poller, _ = counted(poller)
     log_to_stderr(wanted["log_level"])
     poller.start()
 
@@ -83,6 +86,9 @@ def main(part: str) -> int:
         wanted = json.loads(told.readline())
     has_stopped = threading.Event()
     threading.Thread(target=_end_with, args=(parent, has_stopped), daemon=True).start()
+    if wanted["counts_as"] is not None:
+        # Before the module is imported, which may make metrics.
+        count_as(wanted["counts_as"])
     try:
         with one_line():
             {"work": _work, "describe": _describe}[part](wanted)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.events import (
     BacklogSampled,
     ExecutorsChanged,
@@ -231,13 +232,22 @@ class PrometheusMetrics(MetricsCollector):
 
     Attributes:
         registry: the same.
+
+    Raises:
+        UsageError: the registry has these series already.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         from prometheus_client import REGISTRY
 
         self.registry = REGISTRY if registry is None else registry
-        self._series = {name: series.made(self.registry) for name, series in SERIES.items()}
+        try:
+            self._series = {name: series.made(self.registry) for name, series in SERIES.items()}
+        except ValueError as exc:
+            raise UsageError(
+                "this registry has such series already: make one PrometheusMetrics for it, and "
+                "give that to every poller"
+            ) from exc
         self._children: dict[tuple[str, ...], Any] = {}
         self._patterns: dict[str, Sequence[TypePattern]] = {}
         self._samples: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)

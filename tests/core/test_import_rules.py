@@ -103,6 +103,11 @@ ROOMS = [
         when_used=("opentelemetry", "prometheus_client"),
     ),
     Room(
+        "endpoints",
+        may=("core", "observers.prometheus"),
+        when_used=("prometheus_client",),
+    ),
+    Room(
         "embedded",
         may=("core",),
         libraries=("attrs",),
@@ -132,7 +137,7 @@ ROOMS = [
         "cli*",
         may=("__all__", "cli", "embedded", "environment"),
         libraries=("attrs", "click", "rich"),
-        when_used=("watchfiles",),
+        when_used=("prometheus_client", "watchfiles"),
     ),
     Room("__main__", may=("cli",)),
 ]
