@@ -31,8 +31,8 @@ UNTOLD = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 PANELS = (
     ("drain", "drain", "Drain: runs settled per second"),
     ("latency", "p50", "Latency: ms to the start"),
-    ("submit", "single", "Submits per second, singly"),
-    ("submit", "bulk", "Submits per second, in bulk"),
+    ("submit", "single", "Single submits per second"),
+    ("submit", "bulk", "Bulk submits per second"),
 )
 
 Panel = tuple[str, list[Record]]
