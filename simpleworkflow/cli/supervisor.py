@@ -18,8 +18,8 @@ from typing import Any
 
 from simpleworkflow import UsageError
 from simpleworkflow.cli.errors import MisuseError, OneLineError
+from simpleworkflow.cli.logs import log_to_stderr
 from simpleworkflow.cli.reload import watching
-from simpleworkflow.cli.worker_process import log_to_stderr
 
 LONGEST_PAUSE = 30.0
 """Seconds before a worker that keeps dying is started again, at most; also the life after which its
@@ -38,6 +38,7 @@ def supervise(
     target: str,
     options: Mapping[str, Any],
     log_level: str,
+    log_format: str,
     processes: int,
     *,
     is_reloading: bool,
@@ -48,6 +49,7 @@ def supervise(
         target: the poller, as an import string.
         options: arguments for the poller in place of its own.
         log_level: what workers log.
+        log_format: how they do.
         processes: how many there are.
         is_reloading: start them anew when their code changes.
 
@@ -56,14 +58,19 @@ def supervise(
         UsageError: this poller cannot work in several processes, or its code cannot be watched.
         SystemExit: the poller cannot work at all; its own process has told why.
     """
-    wanted = {"target": target, "options": options, "log_level": log_level}
+    wanted = {
+        "target": target,
+        "options": options,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
     poller = _described(wanted)
     if processes > 1 and poller["is_in_memory"]:
         raise UsageError(
             f"--processes {processes} needs a database, and not memory://, of which each process "
             "has one of its own"
         )
-    log_to_stderr(log_level)
+    log_to_stderr(log_level, log_format)
     base = poller["worker_id"]
     names = [base] if processes == 1 else [f"{base}-{n}" for n in range(1, processes + 1)]
     heard: SimpleQueue[str] = SimpleQueue()

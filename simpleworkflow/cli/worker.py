@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from simpleworkflow.cli.importing import load_poller
+from simpleworkflow.cli.logs import log_to_stderr
+from simpleworkflow.cli.options import log_options
 from simpleworkflow.cli.supervisor import supervise
-from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
 
 
 @click.command("worker")
@@ -49,15 +50,14 @@ from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
     help="For development: start anew when a .py file changes, in the current folder or the "
     "module's, or below.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="info",
-    show_default=True,
-    help="What to log to standard error, unless the module configures logging itself.",
-)
+@log_options
 def command(
-    target: str, processes: int, is_reloading: bool, log_level: str, **options: Any
+    target: str,
+    processes: int,
+    is_reloading: bool,
+    log_level: str,
+    log_format: str,
+    **options: Any,
 ) -> None:
     """Execute runs, until SIGTERM or Ctrl-C.
 
@@ -68,15 +68,15 @@ def command(
       simpleworkflow worker 'shop.work:make_poller()'
 
     The module is looked for in the current folder first. What is not given here stays as the
-    poller was made.
+    poller was made. Where the module configures logging itself, the log is as it says.
 
     With several processes, one that dies is replaced. The first SIGTERM or Ctrl-C lets executors at
     work finish, the second gives their runs back to other workers.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if processes > 1 or is_reloading:
-        supervise(target, given, log_level, processes, is_reloading=is_reloading)
+        supervise(target, given, log_level, log_format, processes, is_reloading=is_reloading)
         return
     poller = load_poller(target, given)
-    log_to_stderr(log_level)
+    log_to_stderr(log_level, log_format)
     poller.start()
