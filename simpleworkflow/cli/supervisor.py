@@ -18,9 +18,9 @@ from typing import Any
 
 from simpleworkflow import UsageError
 from simpleworkflow.cli.errors import MisuseError, OneLineError
+from simpleworkflow.cli.logs import log_to_stderr
 from simpleworkflow.cli.metrics import forget_gauges, serving_several
 from simpleworkflow.cli.reload import watching
-from simpleworkflow.cli.worker_process import log_to_stderr
 
 LONGEST_PAUSE = 30.0
 """Seconds before a worker that keeps dying is started again, at most; also the life after which its
@@ -39,6 +39,7 @@ def supervise(
     target: str,
     options: Mapping[str, Any],
     log_level: str,
+    log_format: str,
     processes: int,
     *,
     is_reloading: bool,
@@ -50,6 +51,7 @@ def supervise(
         target: the poller, as an import string.
         options: arguments for the poller in place of its own.
         log_level: what workers log.
+        log_format: how they do.
         processes: how many there are.
         is_reloading: start them anew when their code changes.
         served: the port and the address where what they count is served; None serves nothing.
@@ -63,6 +65,7 @@ def supervise(
         "target": target,
         "options": options,
         "log_level": log_level,
+        "log_format": log_format,
         "counts_as": None if served is None else 0,
     }
     poller = _described(wanted)
@@ -71,7 +74,7 @@ def supervise(
             f"--processes {processes} needs a database, and not memory://, of which each process "
             "has one of its own"
         )
-    log_to_stderr(log_level)
+    log_to_stderr(log_level, log_format)
     base = poller["worker_id"]
     names = [base] if processes == 1 else [f"{base}-{n}" for n in range(1, processes + 1)]
     heard: SimpleQueue[str] = SimpleQueue()

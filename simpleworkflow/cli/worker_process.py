@@ -8,7 +8,6 @@ A worker ends when its standard input does, and so no later than who started it.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -23,19 +22,11 @@ import click
 from simpleworkflow import IntentPoller
 from simpleworkflow.cli.errors import one_line
 from simpleworkflow.cli.importing import load_poller
+from simpleworkflow.cli.logs import log_to_stderr
 from simpleworkflow.cli.metrics import count_as, counted
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 LAST_WORDS = 5.0
 """Seconds that a process without a parent gets to end, once its worker has stopped."""
-
-
-def log_to_stderr(level: str) -> None:
-    """Log to standard error from this level on, unless logging is configured already."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s [%(process)d] %(message)s"
-    )
 
 
 def describe(poller: IntentPoller, target: str) -> dict[str, object]:
@@ -63,7 +54,7 @@ def _work(wanted: dict[str, Any]) -> None:
     poller = load_poller(wanted["target"], wanted["options"])
     if wanted["counts_as"] is not None:
         poller, _ = counted(poller)
-    log_to_stderr(wanted["log_level"])
+    log_to_stderr(wanted["log_level"], wanted["log_format"])
     poller.start()
 
 

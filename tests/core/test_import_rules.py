@@ -132,6 +132,8 @@ ROOMS = [
         libraries=("attrs", "pytest"),
         when_used=("psycopg",),
     ),
+    # Imported itself only where JSON is asked for.
+    Room("cli.json_lines", libraries=("pythonjsonlogger",)),
     # The public names only: whoever writes a program on this library can write these too.
     Room(
         "cli*",
