@@ -49,13 +49,14 @@ class _Session(Connection):  # type: ignore[misc]
             raise
 
     def close(self) -> None:
-        unsent = self._sock
+        unsent, sock = self._sock, self._usock
         # It may be closed already, or the server gone.
         with suppress(Error, OSError):
             super().close()
         # What could not be sent would be tried once more by Python's collector, which complains.
         if unsent is not None:
             with suppress(OSError):
+                sock.settimeout(0)
                 unsent.close()
 
 
