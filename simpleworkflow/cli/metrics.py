@@ -46,19 +46,19 @@ def serving_several(port: int, host: str, workers: int) -> Iterator[None]:
             yield
 
 
-def count_as(number: int) -> None:
-    """Let this process count on where the one of the same number before it has ended.
+def count_as(name: str) -> None:
+    """Let this process count on where the one of the same name before it has ended.
 
     By default prometheus_client counts in new files for each process: a worker that dies again and
     again would fill the disk.
     """
     from prometheus_client import values
 
-    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
-def forget_gauges(number: int) -> None:
-    """Show what the process of this number was no longer: it has ended."""
+def forget_gauges(name: str) -> None:
+    """Show what the process of this name was no longer: it has ended."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(number)  # type: ignore[no-untyped-call]
+    mark_process_dead(name)  # type: ignore[no-untyped-call]

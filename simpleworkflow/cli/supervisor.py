@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def supervise(
         "options": options,
         "log_level": log_level,
         "log_format": log_format,
-        "counts_as": None if served is None else 0,
+        "counts_as": None,
     }
     poller = _described(wanted)
     if processes > 1 and poller["is_in_memory"]:
@@ -81,10 +82,10 @@ def supervise(
     with ExitStack() as stack:
         if served is not None:
             stack.enter_context(serving_several(*served, workers=processes))
-        keepers = [
-            Keeper(name, _wanted_of(name, number, wanted), heard)
-            for number, name in enumerate(names, start=1)
-        ]
+        keepers = []
+        for number, name in enumerate(names, start=1):
+            counts_as = None if served is None else f"{os.getpid()}-{number}"
+            keepers.append(Keeper(name, _wanted_of(name, counts_as, wanted), heard))
         if is_reloading:
             folders = {str(Path.cwd()), poller["folder"] or str(Path.cwd())}
             stack.enter_context(watching(folders, lambda files: _reload(keepers, files)))
@@ -94,10 +95,9 @@ def supervise(
         raise OneLineError(f"killed, as they did not end: {', '.join(killed)}")
 
 
-def _wanted_of(name: str, number: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the worker of this name and number is to do."""
+def _wanted_of(name: str, counts_as: str | None, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the worker of this name is to do."""
     options = {**wanted["options"], "worker_id": name}
-    counts_as = None if wanted["counts_as"] is None else number
     return {**wanted, "options": options, "counts_as": counts_as}
 
 
