@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.storable import check_int
-from simpleworkflow.observers.prometheus import MULTIPROC_DIR, SERIES
+from simpleworkflow.observers.prometheus import MULTIPROC_DIR, SERIES, check_folder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -112,7 +112,8 @@ def serve_metrics(
         workers: how many workers, told apart by their `worker_id`, have to be ready.
 
     Raises:
-        UsageError: the port or the host cannot be listened on, or an argument cannot be.
+        UsageError: the port or the host cannot be listened on, an argument cannot be, or
+            PROMETHEUS_MULTIPROC_DIR is no folder.
     """
     check_int(port, "port", at_least=0)
     if port > GREATEST_PORT:
@@ -127,6 +128,7 @@ def _default() -> CollectorRegistry:
 
     if MULTIPROC_DIR not in os.environ:
         return REGISTRY
+    check_folder()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry

@@ -32,7 +32,8 @@ def counted(poller: IntentPoller) -> tuple[IntentPoller, PrometheusMetrics]:
 def serving(port: int, host: str, **options: Any) -> Iterator[None]:
     """Serve metrics, and say where; the options are those of `serve_metrics`."""
     with serve_metrics(port, host=host, **options) as server:
-        logger.info("metrics are served at http://%s:%d/metrics", host, server.port)
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("metrics are served at http://%s:%d/metrics", shown, server.port)
         yield
 
 

@@ -234,12 +234,13 @@ class PrometheusMetrics(MetricsCollector):
         registry: the same.
 
     Raises:
-        UsageError: the registry has these series already.
+        UsageError: the registry has these series already, or PROMETHEUS_MULTIPROC_DIR is no folder.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         from prometheus_client import REGISTRY
 
+        check_folder()
         self.registry = REGISTRY if registry is None else registry
         try:
             self._series = {name: series.made(self.registry) for name, series in SERIES.items()}
@@ -410,6 +411,13 @@ class PrometheusMetrics(MetricsCollector):
             self._of("oldest", label).set(oldest[label].total_seconds())
         if event.unroutable is not None:
             self._of("unroutable").set(len(event.unroutable))
+
+
+def check_folder() -> None:
+    """Raise UsageError where processes are to count together in a folder that is not there."""
+    folder = os.environ.get(MULTIPROC_DIR)
+    if folder is not None and not os.path.isdir(folder):
+        raise UsageError(f"{MULTIPROC_DIR}={folder!r} is no folder: make it, or unset the variable")
 
 
 ENDS = {Move.SUCCEED: Status.SUCCEEDED.value, Move.FAIL: Status.FAILED.value}
