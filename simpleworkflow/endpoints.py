@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 GREATEST_PORT = 65_535
 
+CLIENT_TIMEOUT = 10.0
+"""Seconds for which a client may be silent: it has a thread of its own."""
+
 Page = tuple[str, str]
 """An HTTP status, and a text."""
 
@@ -150,6 +153,8 @@ def _listening(port: int, host: str, app: Callable[..., Iterable[bytes]]) -> Any
     class Quiet(WSGIRequestHandler):
         """Logs no request: there is one every few seconds."""
 
+        timeout = CLIENT_TIMEOUT
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 
@@ -159,6 +164,10 @@ def _listening(port: int, host: str, app: Callable[..., Iterable[bytes]]) -> Any
         class Server(ThreadingWSGIServer):
             address_family = family
 
+            def handle_error(self, request: object, client_address: object) -> None:
+                # A client that hung up, or was silent; what answers fail with is answered.
+                pass
+
         return make_server(str(address[0]), port, app, Server, Quiet)
-    except (OSError, UnicodeError) as exc:
+    except (OSError, TypeError, UnicodeError) as exc:
         raise UsageError(f"{host} port {port} cannot be listened on: {exc}") from exc
