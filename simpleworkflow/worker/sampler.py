@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 
 from simpleworkflow.core.errors import StoreUnavailable
 from simpleworkflow.core.events import BacklogSampled, WorkerInfo, WorkerSampled
+from simpleworkflow.core.lease import heartbeat_interval
 from simpleworkflow.core.pacing import rest_of_look
 from simpleworkflow.core.roster import unserved
 from simpleworkflow.core.store import Roster, RunAdmin, Store
@@ -19,7 +21,7 @@ from simpleworkflow.report import Report
 from simpleworkflow.worker.log import StateLog
 
 EVERY = 5.0
-"""Seconds from one look at the worker to the next: a few for each scrape of its metrics."""
+"""Seconds from one look at the worker to the next, at most: a few for each scrape of metrics."""
 
 
 class Sampler(threading.Thread):
@@ -29,17 +31,25 @@ class Sampler(threading.Thread):
         worker: which.
         store: where its runs are.
         report: who is told.
+        lease: how long its claims hold; it is looked at as often as it beats, or more often.
         look: returns how the worker is.
     """
 
     def __init__(
-        self, worker: WorkerInfo, store: Store, report: Report, look: Callable[[], WorkerSampled]
+        self,
+        worker: WorkerInfo,
+        store: Store,
+        report: Report,
+        lease: timedelta,
+        look: Callable[[], WorkerSampled],
     ) -> None:
         super().__init__(name="simpleworkflow-sampler", daemon=True)
         self._worker = worker
         self._admin = store if isinstance(store, RunAdmin) else None
         self._roster = store if isinstance(store, Roster) else None
         self._report = report
+        # What is told holds until the next time: a worker is ready for no longer than its lease.
+        self._every = min(EVERY, heartbeat_interval(lease).total_seconds())
         self._look = look
         self._changed = threading.Event()
         self._is_stopping = False
@@ -66,7 +76,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         """Look until stopped."""
         while True:
-            self._changed.wait(EVERY)
+            self._changed.wait(self._every)
             self._changed.clear()
             if self._is_stopping:
                 return
