@@ -114,7 +114,9 @@ class Session:
             if isinstance(store, Roster)
             else None
         )
-        self._sampler = Sampler(self._worker, store, report, settings.lease, self._sample)
+        self._sampler = Sampler(
+            self._worker, store, report, settings.lease, self._sample, self._route
+        )
 
     def stop(self) -> None:
         """Ask `run` to end; the second time, without waiting for executors.
