@@ -220,7 +220,6 @@ class Session:
         if size == 0 or len(self._held) > most_held:
             self._note_poll()
             return self._runner.look()
-        self._tell_of_executors()
         try:
             rescued = self._rescue_if_due()
             claimed = self._claim(size)
@@ -241,6 +240,7 @@ class Session:
         settings = self._settings
         claims = self._store.claim(self._route(), size, settings.worker_id, settings.lease)
         held = self._hold(claims, asked_at)
+        self._tell_of_executors()
         # Before the runner has them: no run is reported as started before it is claimed.
         self._report.tell(PollSucceeded(self._worker, len(claims)))
         if claims:
@@ -272,6 +272,7 @@ class Session:
         )
 
     def _tell_of_executors(self) -> None:
+        """Tell who serves what was claimed: after the store has answered, for it may be new."""
         if self._registry.route is not self._told_route:
             self._told_route = self._registry.route
             self._report.tell(ExecutorsChanged(self._worker, self._registry.patterns))
@@ -284,6 +285,7 @@ class Session:
         rescued = self._store.rescue(
             self._route(), RESCUE_BATCH, settings.worker_id, settings.lease
         )
+        self._tell_of_executors()
         told = []
         for one, held in zip(rescued, self._hold([one.claim for one in rescued], now), strict=True):
             held.decide_once()
