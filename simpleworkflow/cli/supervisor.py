@@ -80,6 +80,8 @@ def supervise(
     names = [base] if processes == 1 else [f"{base}-{n}" for n in range(1, processes + 1)]
     heard: SimpleQueue[str] = SimpleQueue()
     with ExitStack() as stack:
+        # First of all: a signal that ended this process would leave a folder behind.
+        stack.enter_context(_telling_signals(heard))
         if served is not None:
             stack.enter_context(serving_several(*served, workers=processes))
         keepers = []
@@ -236,25 +238,24 @@ def _keep_until_stopped(
     """Run until signals have ended it, and return the names of workers that were killed."""
     signals, at_work, kill_at = 0, len(keepers), None
     killed: list[str] = []
-    with _telling_signals(heard):
+    for keeper in keepers:
+        keeper.start()
+    while at_work:
+        try:
+            what = heard.get(timeout=kill_at and max(0.0, kill_at - time.monotonic()))
+        except Empty:
+            killed, kill_at = [keeper.name for keeper in keepers if keeper.kill()], None
+            continue
+        if what == END:
+            at_work -= 1
+            continue
+        signals += 1
         for keeper in keepers:
-            keeper.start()
-        while at_work:
-            try:
-                what = heard.get(timeout=kill_at and max(0.0, kill_at - time.monotonic()))
-            except Empty:
-                killed, kill_at = [keeper.name for keeper in keepers if keeper.kill()], None
-                continue
-            if what == END:
-                at_work -= 1
-                continue
-            signals += 1
-            for keeper in keepers:
-                keeper.end(for_good=True)
-            if signals == 1:
-                logger.info("%s: the workers finish what they are at; once more ends that", what)
-            elif signals == 2:
-                kill_at = time.monotonic() + patience
+            keeper.end(for_good=True)
+        if signals == 1:
+            logger.info("%s: the workers finish what they are at; once more ends that", what)
+        elif signals == 2:
+            kill_at = time.monotonic() + patience
     return killed
 
 
