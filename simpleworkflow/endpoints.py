@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.storable import check_int
-from simpleworkflow.observers.prometheus import MULTIPROC_DIR, SERIES
+from simpleworkflow.observers.prometheus import MULTIPROC_DIR, SERIES, check_folder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 GREATEST_PORT = 65_535
+
+CLIENT_TIMEOUT = 10.0
+"""Seconds for which a client may be silent: it has a thread of its own."""
 
 Page = tuple[str, str]
 """An HTTP status, and a text."""
@@ -112,7 +115,8 @@ def serve_metrics(
         workers: how many workers, told apart by their `worker_id`, have to be ready.
 
     Raises:
-        UsageError: the port or the host cannot be listened on, or an argument cannot be.
+        UsageError: the port or the host cannot be listened on, an argument cannot be, or
+            PROMETHEUS_MULTIPROC_DIR is no folder.
     """
     check_int(port, "port", at_least=0)
     if port > GREATEST_PORT:
@@ -127,6 +131,7 @@ def _default() -> CollectorRegistry:
 
     if MULTIPROC_DIR not in os.environ:
         return REGISTRY
+    check_folder()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
@@ -148,6 +153,8 @@ def _listening(port: int, host: str, app: Callable[..., Iterable[bytes]]) -> Any
     class Quiet(WSGIRequestHandler):
         """Logs no request: there is one every few seconds."""
 
+        timeout = CLIENT_TIMEOUT
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 
@@ -157,6 +164,10 @@ def _listening(port: int, host: str, app: Callable[..., Iterable[bytes]]) -> Any
         class Server(ThreadingWSGIServer):
             address_family = family
 
+            def handle_error(self, request: object, client_address: object) -> None:
+                # A client that hung up, or was silent; what answers fail with is answered.
+                pass
+
         return make_server(str(address[0]), port, app, Server, Quiet)
-    except (OSError, UnicodeError) as exc:
+    except (OSError, TypeError, UnicodeError) as exc:
         raise UsageError(f"{host} port {port} cannot be listened on: {exc}") from exc

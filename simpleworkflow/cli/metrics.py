@@ -32,7 +32,8 @@ def counted(poller: IntentPoller) -> tuple[IntentPoller, PrometheusMetrics]:
 def serving(port: int, host: str, **options: Any) -> Iterator[None]:
     """Serve metrics, and say where; the options are those of `serve_metrics`."""
     with serve_metrics(port, host=host, **options) as server:
-        logger.info("metrics are served at http://%s:%d/metrics", host, server.port)
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("metrics are served at http://%s:%d/metrics", shown, server.port)
         yield
 
 
@@ -46,19 +47,19 @@ def serving_several(port: int, host: str, workers: int) -> Iterator[None]:
             yield
 
 
-def count_as(number: int) -> None:
-    """Let this process count on where the one of the same number before it has ended.
+def count_as(name: str) -> None:
+    """Let this process count on where the one of the same name before it has ended.
 
     By default prometheus_client counts in new files for each process: a worker that dies again and
     again would fill the disk.
     """
     from prometheus_client import values
 
-    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
-def forget_gauges(number: int) -> None:
-    """Show what the process of this number was no longer: it has ended."""
+def forget_gauges(name: str) -> None:
+    """Show what the process of this name was no longer: it has ended."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(number)  # type: ignore[no-untyped-call]
+    mark_process_dead(name)  # type: ignore[no-untyped-call]

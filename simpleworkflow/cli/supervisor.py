@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def supervise(
         "options": options,
         "log_level": log_level,
         "log_format": log_format,
-        "counts_as": None if served is None else 0,
+        "counts_as": None,
     }
     poller = _described(wanted)
     if processes > 1 and poller["is_in_memory"]:
@@ -79,12 +80,14 @@ def supervise(
     names = [base] if processes == 1 else [f"{base}-{n}" for n in range(1, processes + 1)]
     heard: SimpleQueue[str] = SimpleQueue()
     with ExitStack() as stack:
+        # First of all: a signal that ended this process would leave a folder behind.
+        stack.enter_context(_telling_signals(heard))
         if served is not None:
             stack.enter_context(serving_several(*served, workers=processes))
-        keepers = [
-            Keeper(name, _wanted_of(name, number, wanted), heard)
-            for number, name in enumerate(names, start=1)
-        ]
+        keepers = []
+        for number, name in enumerate(names, start=1):
+            counts_as = None if served is None else f"{os.getpid()}-{number}"
+            keepers.append(Keeper(name, _wanted_of(name, counts_as, wanted), heard))
         if is_reloading:
             folders = {str(Path.cwd()), poller["folder"] or str(Path.cwd())}
             stack.enter_context(watching(folders, lambda files: _reload(keepers, files)))
@@ -94,10 +97,9 @@ def supervise(
         raise OneLineError(f"killed, as they did not end: {', '.join(killed)}")
 
 
-def _wanted_of(name: str, number: int, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the worker of this name and number is to do."""
+def _wanted_of(name: str, counts_as: str | None, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the worker of this name is to do."""
     options = {**wanted["options"], "worker_id": name}
-    counts_as = None if wanted["counts_as"] is None else number
     return {**wanted, "options": options, "counts_as": counts_as}
 
 
@@ -236,25 +238,24 @@ def _keep_until_stopped(
     """Run until signals have ended it, and return the names of workers that were killed."""
     signals, at_work, kill_at = 0, len(keepers), None
     killed: list[str] = []
-    with _telling_signals(heard):
+    for keeper in keepers:
+        keeper.start()
+    while at_work:
+        try:
+            what = heard.get(timeout=kill_at and max(0.0, kill_at - time.monotonic()))
+        except Empty:
+            killed, kill_at = [keeper.name for keeper in keepers if keeper.kill()], None
+            continue
+        if what == END:
+            at_work -= 1
+            continue
+        signals += 1
         for keeper in keepers:
-            keeper.start()
-        while at_work:
-            try:
-                what = heard.get(timeout=kill_at and max(0.0, kill_at - time.monotonic()))
-            except Empty:
-                killed, kill_at = [keeper.name for keeper in keepers if keeper.kill()], None
-                continue
-            if what == END:
-                at_work -= 1
-                continue
-            signals += 1
-            for keeper in keepers:
-                keeper.end(for_good=True)
-            if signals == 1:
-                logger.info("%s: the workers finish what they are at; once more ends that", what)
-            elif signals == 2:
-                kill_at = time.monotonic() + patience
+            keeper.end(for_good=True)
+        if signals == 1:
+            logger.info("%s: the workers finish what they are at; once more ends that", what)
+        elif signals == 2:
+            kill_at = time.monotonic() + patience
     return killed
 
 

@@ -71,7 +71,7 @@ class WorkerStarted:
 
     Args:
         worker: which.
-        patterns: what its executors are registered for.
+        patterns: what its executors are registered for, as far as it claims that.
     """
 
     worker: WorkerInfo
@@ -84,7 +84,7 @@ class ExecutorsChanged:
 
     Args:
         worker: which.
-        patterns: what its executors are registered for now.
+        patterns: what its executors are registered for now, as far as it claims that.
     """
 
     worker: WorkerInfo
