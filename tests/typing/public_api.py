@@ -15,6 +15,7 @@ from simpleworkflow import (
     Finding,
     IntentPoller,
     Level,
+    OpenTelemetry,
     Operator,
     RetryPolicy,
     Run,
@@ -119,7 +120,7 @@ def options(url: str) -> IntentPoller:
         max_result_bytes=1_000_000,
         max_error_chars=1_000,
         retention=timedelta(days=30),
-        observers=[],
+        observers=[OpenTelemetry()],
         auto_migrate=True,
     )
 
