@@ -1,4 +1,4 @@
-"""Writes the tables of docs/observability.md from the code: `python docs/write_observability.py`."""
+"""Writes the tables of docs/observability.md: `python docs/write_observability.py`."""
 
 from __future__ import annotations
 
