@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import attrs
 
@@ -31,7 +31,7 @@ def document() -> str:
     parts = [
         value
         for value in vars(events).values()
-        if inspect.isclass(value) and attrs.has(value) and value.__module__ == events.__name__
+        if getattr(value, "__module__", "") == events.__name__ and _fields(value)
         if value not in kinds
     ]
     tables = {
@@ -53,11 +53,16 @@ def _record(kind: type) -> Row:
     """One row: the name, the first line of its docstring, and every field with its meaning."""
     text = inspect.getdoc(kind) or ""
     meanings = {name: " ".join(words.split()) for name, words in _ARGUMENT.findall(text)}
-    names = list(attrs.fields_dict(kind))
+    names = _fields(kind)
     if missing := [name for name in names if name not in meanings]:
         raise SystemExit(f"{kind.__name__}: its docstring says nothing of {', '.join(missing)}")
     fields = (f"`{name}`: {meanings[name].removesuffix('.')}" for name in names)
     return f"`{kind.__name__}`", text.partition("\n")[0], "<br>".join(fields)
+
+
+def _fields(value: Any) -> Sequence[str]:
+    """The fields of a record, attrs' or a tuple's; none of what is no record."""
+    return list(attrs.fields_dict(value)) if attrs.has(value) else getattr(value, "_fields", ())
 
 
 def _table(head: Row, rows: Iterable[Row]) -> str:
