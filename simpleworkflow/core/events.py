@@ -93,7 +93,11 @@ class ExecutorsChanged:
 
 @frozen
 class WorkerStopped:
-    """A worker has ended; it tells nothing after this."""
+    """A worker has ended; it tells nothing after this.
+
+    Args:
+        worker: which.
+    """
 
     worker: WorkerInfo
 
