@@ -212,6 +212,8 @@ class TestSystemd:
 
     def test_the_unit_is_hardened(self):
         """systemd-analyze rates its exposure at 2.0 of 10 at most."""
+        if "--offline" not in said(systemd_analyze(), "--help"):
+            pytest.skip("systemd-analyze is older than version 250, which needs no systemd to rate")
         said(systemd_analyze(), "security", "--offline=true", "--threshold=20", "--no-pager", UNIT)
 
     def test_a_stop_signals_the_parent_alone(self):
