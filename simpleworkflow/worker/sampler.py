@@ -22,6 +22,10 @@ EVERY = 5.0
 """Seconds from one look at the worker to the next: a few for each scrape of its metrics."""
 
 
+STOP_TIMEOUT = 1.0
+"""Seconds that a stop waits for what is asked of the store: others may need what it still holds."""
+
+
 class Sampler(threading.Thread):
     """Looks at a worker and at its store again and again, until it is stopped.
 
@@ -57,11 +61,11 @@ class Sampler(threading.Thread):
         self._changed.set()
 
     def stop(self) -> None:
-        """Look no more, and wait for the end."""
+        """Look no more; waits no longer than STOP_TIMEOUT for a store that is being asked."""
         self._is_stopping = True
         self._changed.set()
         if self.is_alive():
-            self.join()
+            self.join(STOP_TIMEOUT)
 
     def run(self) -> None:
         """Look until stopped."""
@@ -85,7 +89,9 @@ class Sampler(threading.Thread):
             # Who polls for runs meets it too, and tells.
             pass
         except Exception as exc:
-            self._log.failed(exc)
+            # A store that was closed meanwhile is no trouble.
+            if not self._is_stopping:
+                self._log.failed(exc)
         else:
             self._log.worked()
             due = {each.type: each.oldest_due for each in stats if each.oldest_due is not None}
