@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from urllib.parse import urlencode
 
 import yaml
 from servers import Unavailable
+
+BELOW_CONNECTIONS = range(20_000, 30_000)
 
 SCRAPE_SECONDS = 1
 """Seconds from one scrape to the next, and between the points of an answer."""
@@ -88,9 +91,13 @@ class Prometheus:
         """Return once an expression has a number, in a series with these labels."""
         pause = threading.Event()
         give_up_at = time.monotonic() + PATIENCE
-        while not any(labels.items() <= one["metric"].items() for one in self.now(expression)):
+        while not self.has(expression, **labels):
             assert time.monotonic() < give_up_at, f"nothing of {expression} for {labels}"
             pause.wait(0.1)
+
+    def has(self, expression: str, **labels: str) -> bool:
+        """Say whether an expression has a number now, in a series with these labels."""
+        return any(labels.items() <= one["metric"].items() for one in self.now(expression))
 
     def over_time(self, expression: str) -> list[dict[str, Any]]:
         """Return each series of an expression that has had a number since the start."""
@@ -154,11 +161,15 @@ def program_of(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 on which nobody listens, for use within some seconds.
+
+    It is none of those that the kernel gives to connections, one of which might have it by then.
+    """
+    while True:
+        port = random.choice(BELOW_CONNECTIONS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _is_number(point: tuple[float, str]) -> bool:

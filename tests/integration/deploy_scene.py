@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from programs import Program
 from prometheus import Prometheus, free_port
 from proxy import Proxy
-from workers import PATIENCE, until
+from workers import PATIENCE
 
 from simpleworkflow import Client
 
@@ -85,7 +87,7 @@ class Scene:
         self._stack = ExitStack()
         self._way = ExitStack()
         self._held: list[str] = []
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._workers: dict[str, Program] = {}
         self._client = Client(url)
         self._proxy = Proxy(url)
         self.prometheus = Prometheus(configuration, self._ports.values())
@@ -120,7 +122,7 @@ class Scene:
         # Of a shorter lease there would be nothing left when the worker next tells of it.
         self._start("cut_off", "deploy.quick.%", url=self._proxy.url, lease=10)
         for name in ("stopped", "killed"):
-            until((self._folder / f"{name} holds").exists)
+            self._workers[name].wait_until((self._folder / f"{name} holds").exists)
         self._are_watched("stopped", "killed", "cut_off")
 
     def database_goes_away(self) -> None:
@@ -148,15 +150,15 @@ class Scene:
 
     def leases_run_out(self) -> None:
         """One worker is stopped and one killed; another takes over, and the first comes back."""
-        self._workers["stopped"].send_signal(signal.SIGSTOP)
-        self._workers["killed"].kill()
+        self._workers["stopped"].process.send_signal(signal.SIGSTOP)
+        self._workers["killed"].process.kill()
         self._ended(self._held)
-        self._workers["stopped"].send_signal(signal.SIGCONT)
+        self._workers["stopped"].process.send_signal(signal.SIGCONT)
 
     def workers_end(self) -> None:
         """Nobody is left."""
-        for process in self._workers.values():
-            process.kill()
+        for program in self._workers.values():
+            program.process.kill()
 
     def _submitted(self, *types: str) -> list[str]:
         """Submit runs that are claimed in this order."""
@@ -173,6 +175,7 @@ class Scene:
         self._workers[name] = self._stack.enter_context(
             worker(
                 self._folder,
+                self._folder / f"output of {name}",
                 *("work:poller", "--metrics-port", str(self._ports[name])),
                 DATABASE_URL=url or self._url,
                 WORKER_ID=name,
@@ -183,23 +186,26 @@ class Scene:
 
     def _are_watched(self, *names: str) -> None:
         for name in names:
-            self.prometheus.wait_for("workflow_worker_uptime_seconds", worker_id=name)
+            self._workers[name].wait_until(partial(self._is_watched, name))
+
+    def _is_watched(self, name: str) -> bool:
+        return self.prometheus.has("workflow_worker_uptime_seconds", worker_id=name)
 
 
 @contextmanager
-def worker(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(folder: Path, output: Path, *arguments: str, **environment: str) -> Iterator[Program]:
     """`simpleworkflow worker` with these arguments, in the folder; killed in the end."""
     with (
-        (folder / "output").open("ab") as output,
+        output.open("wb") as stream,
         subprocess.Popen(
             [sys.executable, "-u", "-m", "simpleworkflow", "worker", *arguments],
             env={**os.environ, **environment},
             cwd=folder,
-            stdout=output,
+            stdout=stream,
             stderr=subprocess.STDOUT,
         ) as process,
     ):
         try:
-            yield process
+            yield Program(process, output)
         finally:
             process.kill()

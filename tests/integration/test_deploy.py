@@ -22,7 +22,6 @@ from deploy_scene import WORKER_IDS, Scene, worker
 from grafana import ALL, Dashboard, Query
 from prometheus import SCRAPE_SECONDS, Prometheus, free_port, program_of
 from servers import Unavailable
-from workers import PATIENCE, until
 
 from simpleworkflow import IntentPoller, migrate
 from simpleworkflow.cli.worker import command as worker_command
@@ -270,10 +269,10 @@ class TestDocker:
             return done.returncode == 0
 
         assert not is_healthy()
-        with worker(tmp_path, *arguments, DATABASE_URL=one_database_url) as process:
-            until(is_healthy)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE) == 0
+        output = tmp_path / "output"
+        with worker(tmp_path, output, *arguments, DATABASE_URL=one_database_url) as program:
+            program.wait_until(is_healthy)
+            assert program.end(signal.SIGTERM) == 0
 
     def test_compose_follows_its_schema(self):
         """compose.yml is what the Compose specification describes."""
