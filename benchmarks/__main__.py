@@ -23,7 +23,17 @@ from benchmarks.report import new_console, print_goals, print_results, write_doc
 from benchmarks.server import Server, running
 from benchmarks.systems import FLOOR, OURS, ROOT
 
-MEASURES = ("drain", "latency", "submit", "contention", "bloat", "frugal", "claim", "faults")
+MEASURES = (
+    "drain",
+    "latency",
+    "submit",
+    "contention",
+    "bloat",
+    "frugal",
+    "metrics",
+    "claim",
+    "faults",
+)
 WITH_PEERS = ("drain", "latency", "submit")
 
 RESULTS = ROOT / "benchmarks" / "results"

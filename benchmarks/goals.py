@@ -151,6 +151,9 @@ def _goals() -> Iterator[Goal]:
     yield Goal("7 frugal: connections", 3, False, most("frugal", "connections"))
     yield Goal("7 frugal: memory, MB", 80, False, most("frugal", "memory, highest"))
     yield Goal("7 frugal: growth of memory, MB", 5, False, most("frugal", "memory, growth"))
+    counted: dict[str, Setting] = {"driver": "psycopg", "concurrency": 1}
+    kept = value("metrics", "drain, with to without", **counted)
+    yield Goal("8 metrics: drain with them to without", 0.97, True, kept)
 
 
 def _many_workers(records: Sequence[Record]) -> float | None:

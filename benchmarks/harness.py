@@ -38,6 +38,7 @@ class Sizes:
         idle_polls: poll intervals during which an idle worker is watched.
         poll_interval: the seconds of one of them.
         memory_runs: runs during which the memory of a worker is watched.
+        pairs: drains with metrics, each beside one without.
         struck: runs during which a fault strikes.
         lease: the seconds after which others may take over what a dead worker had.
         terminations: how often all connections are cut, a second apart.
@@ -59,6 +60,7 @@ class Sizes:
     idle_polls: int = 20
     poll_interval: float = 1.0
     memory_runs: int = 200_000
+    pairs: int = 10
     struck: int = 2_000
     lease: float = 30.0
     terminations: int = 5
@@ -99,6 +101,7 @@ SMOKE = Sizes(
     idle_polls=3,
     poll_interval=0.3,
     memory_runs=1_000,
+    pairs=2,
     struck=100,
     lease=1.0,
     terminations=1,

@@ -28,6 +28,7 @@ from simpleworkflow.core.schedule import Schedule
 from simpleworkflow.core.states import Status
 from simpleworkflow.core.store import Store
 from simpleworkflow.doctor import examine
+from simpleworkflow.endpoints import MetricsServer, serve_metrics
 from simpleworkflow.executor import WorkflowExecutor
 from simpleworkflow.observers.opentelemetry import OpenTelemetry
 from simpleworkflow.observers.prometheus import MetricsCollector, PrometheusMetrics
@@ -47,6 +48,7 @@ __all__ = [
     "LeaseLost",
     "Level",
     "MetricsCollector",
+    "MetricsServer",
     "Observer",
     "OpenTelemetry",
     "Operator",
@@ -79,4 +81,5 @@ __all__ = [
     "migrate",
     "open_store",
     "pending_migrations",
+    "serve_metrics",
 ]

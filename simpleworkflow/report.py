@@ -26,6 +26,11 @@ class Report:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         for observer in observers:
+            if isinstance(observer, type):
+                raise UsageError(
+                    f"the observer {observer.__name__} is a class: give an instance, "
+                    f"{observer.__name__}()"
+                )
             if not callable(observer):
                 raise UsageError(
                     f"the observer {observer!r} must be a callable that takes an event"

@@ -2,6 +2,7 @@
 
 `SIMPLEWORKFLOW_TEST_URL` names the only server, if set. Else there are two: the embedded one, and
 a system PostgreSQL; where the latter is not installed, one in Docker stands in for it.
+`SIMPLEWORKFLOW_TEST_SERVERS` chooses one of these two, if it is here: `newest` or `oldest`.
 No driver is imported before a server is used, for tests of the core run without one.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import psycopg
 
 URL_VARIABLE = "SIMPLEWORKFLOW_TEST_URL"
+SERVERS_VARIABLE = "SIMPLEWORKFLOW_TEST_SERVERS"
 IMAGE = "postgres:15-alpine"
 
 
@@ -251,7 +253,10 @@ def known_servers() -> tuple[Server, ...]:
     url = os.environ.get(URL_VARIABLE)
     if url:
         return (ForeignServer(url),)
-    return (_embedded(), _second())
+    newest, oldest = both = (_embedded(), _second())
+    wanted = os.environ.get(SERVERS_VARIABLE, "all")
+    chosen = {"newest": newest, "oldest": oldest, "all": None}[wanted]
+    return both if chosen is None or isinstance(chosen, MissingServer) else (chosen,)
 
 
 def servers_here() -> tuple[Server, ...]:

@@ -58,7 +58,7 @@ def _floor(bench: Bench, state: str, *, foreign_key: bool) -> Contestant:
         with filled(bench, bench.sizes.runs, state, foreign_key=foreign_key) as database:
             answer = FLOOR.play("drain", url=database.url)
             check_complete(database, bench.sizes.runs)
-            return _rate(answer, bench.sizes.runs)
+            return rate(answer, bench.sizes.runs)
 
     return Contestant(FLOOR.name, {"foreign key": foreign_key, "statistics": state}, play)
 
@@ -71,7 +71,7 @@ def _ours(
             url = database.url_for(driver)
             answer = OURS.play("drain", url=url, concurrency=concurrency, executor=executor)
             check_complete(database, bench.sizes.runs)
-            return _rate(answer, bench.sizes.runs)
+            return rate(answer, bench.sizes.runs)
 
     settings: dict[str, Setting] = {
         "driver": driver,
@@ -88,7 +88,7 @@ def _memory(bench: Bench, concurrency: int, executor: str) -> Contestant:
         answer = OURS.play("drain_memory", runs=runs, concurrency=concurrency, executor=executor)
         if answer["complete"] != runs:
             raise BenchmarkError(f"of {runs} runs, {answer['complete']} have their history")
-        return _rate(answer, runs)
+        return rate(answer, runs)
 
     settings: dict[str, Setting] = {
         "driver": "memory",
@@ -106,13 +106,18 @@ def _peer(bench: Bench, peer: Peer, ours: Contestant) -> Contestant:
         with bench.server.database() as database:
             system.play("fill", url=database.url, runs=runs)
             task = {"url": database.url, "runs": runs, "concurrency": peer.concurrency}
-            return _rate(system.play("drain", **task), runs)
+            return rate(system.play("drain", **task), runs)
 
     settings: dict[str, Setting] = {"concurrency": peer.concurrency, "runs": runs}
     return Contestant(peer.name, settings, play, against=ours, note=peer.keeps)
 
 
-def _rate(answer: Mapping[str, Any], runs: int) -> Mapping[str, float]:
+def rate(answer: Mapping[str, Any], runs: int) -> Mapping[str, float]:
+    """Return the figures of a drain of so many runs.
+
+    Raises:
+        BenchmarkError: not all of them were executed.
+    """
     if answer["executed"] != runs:
         raise BenchmarkError(f"of {runs} runs, {answer['executed']} were executed")
     return {"drain": runs / seconds_of(answer), "CPU": 1e6 * answer["cpu"] / runs}

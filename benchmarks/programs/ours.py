@@ -16,7 +16,13 @@ from benchmarks.programs.protocol import (
     wait_for_go,
     wait_for_go_till_killed,
 )
-from simpleworkflow import Client, IntentPoller, WorkflowExecutor, WorkflowRun
+from simpleworkflow import (
+    Client,
+    IntentPoller,
+    PrometheusMetrics,
+    WorkflowExecutor,
+    WorkflowRun,
+)
 from simpleworkflow.core.store import Store
 
 TYPE = "bench.noop.v1"
@@ -53,6 +59,7 @@ def _poller(task: Task, url_or_store: str | Store | None = None) -> IntentPoller
         lease_duration=task.get("lease", 30),
         concurrency=task.get("concurrency", 1),
         wakeups=task.get("wakeups", True),
+        metrics=PrometheusMetrics() if task.get("metrics") else None,
     )
 
 

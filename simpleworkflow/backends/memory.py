@@ -167,13 +167,14 @@ class MemoryStore(MemoryAdmin, MemorySchedules, MemoryRoster):
             return [self._hide_one(tables, run_id, now) for run_id in ids]
 
     def wait_for_runs(self, bell: Bell, seconds: float) -> None:
-        """Return when a run may have become claimable, the bell rings, or `seconds` are over."""
+        """Return when the bell rings, as it does for each new run, or `seconds` are over."""
         with self._locked() as (tables, _):
             is_known = bell in tables.bells
             tables.bells.add(bell)
-        # At first, what was submitted before is found by claiming once more.
-        if is_known:
-            bell.wait(seconds)
+        if not is_known:
+            # At first, what was submitted before is found by claiming once more.
+            bell.ring()
+        bell.wait(seconds)
 
     def wait_for_end(self, run_id: str, seconds: float) -> None:
         """Return when the run has ended or is not there, or `seconds` are over."""

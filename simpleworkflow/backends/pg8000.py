@@ -37,10 +37,27 @@ class _Session(Connection):  # type: ignore[misc]
     pg8000 itself closes after a failed login, where a complaint would hide why it failed.
     """
 
+    _usock: Any = None
+    _sock: Any = None
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except BaseException:
+            # Not all that fails here is closed by pg8000.
+            self.close()
+            raise
+
     def close(self) -> None:
+        unsent, sock = self._sock, self._usock
         # It may be closed already, or the server gone.
         with suppress(Error, OSError):
             super().close()
+        # What could not be sent would be tried once more by Python's collector, which complains.
+        if unsent is not None:
+            with suppress(OSError):
+                sock.settimeout(0)
+                unsent.close()
 
 
 class Pg8000Connection:

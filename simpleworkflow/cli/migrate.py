@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from simpleworkflow import UsageError, migrate, pending_migrations
-from simpleworkflow.cli.options import STORE_HELP, store_url
+from simpleworkflow.cli.options import STORE_HELP, json_option, store_url
+from simpleworkflow.cli.output import print_json
 
 NOTHING = "nothing to do"
 
@@ -21,8 +22,13 @@ NOTHING = "nothing to do"
     help="Put a trigger in place that wakes idle workers for rows that other programs insert by "
     "SQL, at a price for these (docs/operations.md); or take it away. Neither leaves it as it is.",
 )
+@json_option
 def command(
-    url: str | None, store: str | None, is_print: bool, notify_trigger: bool | None
+    url: str | None,
+    store: str | None,
+    is_print: bool,
+    notify_trigger: bool | None,
+    is_json: bool,
 ) -> None:
     """Create or update the tables in a database.
 
@@ -33,15 +39,16 @@ def command(
     """
     if url is not None and store is not None:
         raise UsageError("give URL or --store URL, not both")
-    click.echo((_pending if is_print else _applied)(store_url(url or store), notify_trigger))
-
-
-def _applied(url: str, notify_trigger: bool | None) -> str:
-    names = migrate(url, notify_trigger=notify_trigger)
-    return "\n".join(f"applied {name}" for name in names) or NOTHING
-
-
-def _pending(url: str, notify_trigger: bool | None) -> str:
-    missing = pending_migrations(url, notify_trigger=notify_trigger)
-    # A comment, so that what is printed is SQL in either case.
-    return "\n".join(f"-- {name}\n{sql}" for name, sql in missing) or f"-- {NOTHING}"
+    if is_print:
+        missing = pending_migrations(store_url(url or store), notify_trigger=notify_trigger)
+        # A comment, so that what is printed is SQL in either case.
+        text = "\n".join(f"-- {name}\n{sql}" for name, sql in missing) or f"-- {NOTHING}"
+        answer = [{"name": name, "sql": sql} for name, sql in missing]
+    else:
+        names = migrate(store_url(url or store), notify_trigger=notify_trigger)
+        text = "\n".join(f"applied {name}" for name in names) or NOTHING
+        answer = [{"name": name} for name in names]
+    if is_json:
+        print_json(answer)
+    else:
+        click.echo(text)

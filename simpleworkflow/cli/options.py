@@ -1,4 +1,4 @@
-"""Options that commands have in common: which store, and JSON in place of a table."""
+"""Options that commands have in common: which store, JSON in place of a table, what to log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from simpleworkflow import UsageError
+from simpleworkflow.cli.logs import LOG_FORMATS, LOG_LEVELS
 from simpleworkflow.environment import database_url, environment
 
 STORE_HELP = "The database; by default what DATABASE_URL says, in the environment or in .env."
@@ -25,6 +26,25 @@ def json_option(function: Command) -> Command:
     return click.option(
         "--json", "is_json", is_flag=True, help="Print JSON, one value for the whole answer."
     )(function)
+
+
+def log_options(function: Command) -> Command:
+    """Hand the command `log_level` and `log_format`, which `log_to_stderr` takes."""
+    level = click.option(
+        "--log-level",
+        type=click.Choice(LOG_LEVELS, case_sensitive=False),
+        default="info",
+        show_default=True,
+        help="Log to standard error from this level on.",
+    )
+    log_format = click.option(
+        "--log-format",
+        type=click.Choice(LOG_FORMATS, case_sensitive=False),
+        default="auto",
+        show_default=True,
+        help="Plain text, or one JSON object a line; auto is text, and in colour on a terminal.",
+    )
+    return level(log_format(function))
 
 
 def store_url(given: str | None) -> str:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from simpleworkflow import Client, Schedule, UsageError
+from simpleworkflow import Client, Schedule
+from simpleworkflow.cli.json_text import parsed
 from simpleworkflow.cli.options import json_option, store_option
 from simpleworkflow.cli.output import print_json, print_rows
 
@@ -18,13 +19,11 @@ _NOT_GIVEN = object()
 """Beside None, which is a payload."""
 
 
-def _read_json(ctx: click.Context, option: click.Parameter, text: str | None) -> object:
+def _read_json(_ctx: click.Context, option: click.Parameter, text: str | None) -> object:
     if text is None:
         return _NOT_GIVEN
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise UsageError(f"{option.get_error_hint(ctx)} must be JSON: {exc}") from exc
+    is_argument = isinstance(option, click.Argument)
+    return parsed(text, "the payload" if is_argument else option.opts[0])
 
 
 def _schedule_options(function: Command) -> Command:
@@ -51,12 +50,15 @@ def _schedule_options(function: Command) -> Command:
     return function
 
 
-@click.group("schedules")
-def command() -> None:
+@click.group("schedules", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Look at schedules, make and change them.
 
     Each submits a run whenever it fires.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @command.command("list")

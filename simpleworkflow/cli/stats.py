@@ -38,8 +38,11 @@ def command(store: str, is_json: bool, watch: bool) -> None:
     ended      succeeded or failed, within the last minute and the last hour
     """
     console = new_console()
-    if watch and (is_json or not console.is_terminal):
-        raise MisuseError("--watch needs a terminal, and no --json: leave it out to look once")
+    can_redraw = console.is_terminal and not console.is_dumb_terminal
+    if watch and (is_json or not can_redraw):
+        raise MisuseError(
+            "--watch needs a terminal that can redraw, and no --json: leave it out to look once"
+        )
     with Operator(store) as operator:
         if watch:
             _watch(operator, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from simpleworkflow import Client, UsageError
 from simpleworkflow.cli.durations import duration
+from simpleworkflow.cli.json_text import parsed
 from simpleworkflow.cli.options import json_option, store_option
 from simpleworkflow.cli.output import print_json
 
@@ -79,22 +79,9 @@ def command(
 
 
 def _payload(text: str) -> object:
-    where = "standard input" if text == "-" else "JSON"
-    given = sys.stdin.buffer.read() if text == "-" else text
-    try:
-        return json.loads(given)
-    except json.JSONDecodeError as exc:
-        place = f"line {exc.lineno}, column {exc.colno}"
-        raise UsageError(f"the payload does not parse: {exc.msg} ({where}, {place})") from exc
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"the payload is no UTF-8: byte {exc.start} of {where}") from exc
-    except RecursionError as exc:
-        raise UsageError(f"the payload is nested too deeply: flatten it ({where})") from exc
-    except ValueError as exc:
-        # All that is left: Python's own limit, which the core holds to as well.
-        raise UsageError(
-            f"the payload has a number of more than 4,300 digits: make it text ({where})"
-        ) from exc
+    if text == "-":
+        return parsed(sys.stdin.buffer.read(), "the payload", "standard input")
+    return parsed(text, "the payload")
 
 
 def _instant(text: str) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from typing import Any
 
 from simpleworkflow import UsageError
 from simpleworkflow.cli.errors import MisuseError, OneLineError
+from simpleworkflow.cli.logs import log_to_stderr
+from simpleworkflow.cli.metrics import forget_gauges, serving_several
 from simpleworkflow.cli.reload import watching
-from simpleworkflow.cli.worker_process import log_to_stderr
 
 LONGEST_PAUSE = 30.0
 """Seconds before a worker that keeps dying is started again, at most; also the life after which its
@@ -38,9 +40,11 @@ def supervise(
     target: str,
     options: Mapping[str, Any],
     log_level: str,
+    log_format: str,
     processes: int,
     *,
     is_reloading: bool,
+    served: tuple[int, str] | None = None,
 ) -> None:
     """Keep so many workers of a poller at work, until SIGTERM or SIGINT.
 
@@ -48,29 +52,42 @@ def supervise(
         target: the poller, as an import string.
         options: arguments for the poller in place of its own.
         log_level: what workers log.
+        log_format: how they do.
         processes: how many there are.
         is_reloading: start them anew when their code changes.
+        served: the port and the address where what they count is served; None serves nothing.
 
     Raises:
         OneLineError: some had to be killed at the end.
         UsageError: this poller cannot work in several processes, or its code cannot be watched.
         SystemExit: the poller cannot work at all; its own process has told why.
     """
-    wanted = {"target": target, "options": options, "log_level": log_level}
+    wanted = {
+        "target": target,
+        "options": options,
+        "log_level": log_level,
+        "log_format": log_format,
+        "counts_as": None,
+    }
     poller = _described(wanted)
     if processes > 1 and poller["is_in_memory"]:
         raise UsageError(
             f"--processes {processes} needs a database, and not memory://, of which each process "
             "has one of its own"
         )
-    log_to_stderr(log_level)
+    log_to_stderr(log_level, log_format)
     base = poller["worker_id"]
     names = [base] if processes == 1 else [f"{base}-{n}" for n in range(1, processes + 1)]
     heard: SimpleQueue[str] = SimpleQueue()
-    keepers = [
-        Keeper(name, {**wanted, "options": {**options, "worker_id": name}}, heard) for name in names
-    ]
     with ExitStack() as stack:
+        # First of all: a signal that ended this process would leave a folder behind.
+        stack.enter_context(_telling_signals(heard))
+        if served is not None:
+            stack.enter_context(serving_several(*served, workers=processes))
+        keepers = []
+        for number, name in enumerate(names, start=1):
+            counts_as = None if served is None else f"{os.getpid()}-{number}"
+            keepers.append(Keeper(name, _wanted_of(name, counts_as, wanted), heard))
         if is_reloading:
             folders = {str(Path.cwd()), poller["folder"] or str(Path.cwd())}
             stack.enter_context(watching(folders, lambda files: _reload(keepers, files)))
@@ -78,6 +95,12 @@ def supervise(
         killed = _keep_until_stopped(keepers, heard, patience)
     if killed:
         raise OneLineError(f"killed, as they did not end: {', '.join(killed)}")
+
+
+def _wanted_of(name: str, counts_as: str | None, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the worker of this name is to do."""
+    options = {**wanted["options"], "worker_id": name}
+    return {**wanted, "options": options, "counts_as": counts_as}
 
 
 class Keeper(threading.Thread):
@@ -139,6 +162,8 @@ class Keeper(threading.Thread):
         with process:
             _tell(process, self._wanted)
             code = process.wait()
+        if self._wanted["counts_as"] is not None:
+            forget_gauges(self._wanted["counts_as"])
         return f"(pid {process.pid}) {_ended(code)}"
 
     def _start(self) -> subprocess.Popen[bytes] | None:
@@ -213,25 +238,24 @@ def _keep_until_stopped(
     """Run until signals have ended it, and return the names of workers that were killed."""
     signals, at_work, kill_at = 0, len(keepers), None
     killed: list[str] = []
-    with _telling_signals(heard):
+    for keeper in keepers:
+        keeper.start()
+    while at_work:
+        try:
+            what = heard.get(timeout=kill_at and max(0.0, kill_at - time.monotonic()))
+        except Empty:
+            killed, kill_at = [keeper.name for keeper in keepers if keeper.kill()], None
+            continue
+        if what == END:
+            at_work -= 1
+            continue
+        signals += 1
         for keeper in keepers:
-            keeper.start()
-        while at_work:
-            try:
-                what = heard.get(timeout=kill_at and max(0.0, kill_at - time.monotonic()))
-            except Empty:
-                killed, kill_at = [keeper.name for keeper in keepers if keeper.kill()], None
-                continue
-            if what == END:
-                at_work -= 1
-                continue
-            signals += 1
-            for keeper in keepers:
-                keeper.end(for_good=True)
-            if signals == 1:
-                logger.info("%s: the workers finish what they are at; once more ends that", what)
-            elif signals == 2:
-                kill_at = time.monotonic() + patience
+            keeper.end(for_good=True)
+        if signals == 1:
+            logger.info("%s: the workers finish what they are at; once more ends that", what)
+        elif signals == 2:
+            kill_at = time.monotonic() + patience
     return killed
 
 

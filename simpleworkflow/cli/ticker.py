@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 from simpleworkflow import Ticker
-from simpleworkflow.cli.options import store_option
+from simpleworkflow.cli.logs import log_to_stderr
+from simpleworkflow.cli.options import log_options, store_option
 
 
 @click.command("ticker")
 @store_option
-def command(store: str) -> None:
+@log_options
+def command(store: str, log_level: str, log_format: str) -> None:
     """Submit the runs of schedules, until SIGTERM or Ctrl-C.
 
     Every worker does so too; this is for where none is there, or they are told not to. Start as
     many as you like: each firing is submitted once.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr(log_level, log_format)
     Ticker(store).start()

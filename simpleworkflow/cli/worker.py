@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from simpleworkflow.cli.importing import load_poller
+from simpleworkflow.cli.logs import log_to_stderr
+from simpleworkflow.cli.metrics import counted, serving
+from simpleworkflow.cli.options import log_options
 from simpleworkflow.cli.supervisor import supervise
-from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
 
 
 @click.command("worker")
@@ -50,14 +52,28 @@ from simpleworkflow.cli.worker_process import LOG_LEVELS, log_to_stderr
     "module's, or below.",
 )
 @click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="info",
-    show_default=True,
-    help="What to log to standard error, unless the module configures logging itself.",
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve /metrics, /healthz and /readyz on this port; 0 takes a free one and logs it.",
 )
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address to serve them on; 0.0.0.0 is any.",
+)
+@log_options
 def command(
-    target: str, processes: int, is_reloading: bool, log_level: str, **options: Any
+    target: str,
+    processes: int,
+    is_reloading: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    log_level: str,
+    log_format: str,
+    **options: Any,
 ) -> None:
     """Execute runs, until SIGTERM or Ctrl-C.
 
@@ -68,15 +84,28 @@ def command(
       simpleworkflow worker 'shop.work:make_poller()'
 
     The module is looked for in the current folder first. What is not given here stays as the
-    poller was made.
+    poller was made. Where the module configures logging itself, the log is as it says.
 
     With several processes, one that dies is replaced. The first SIGTERM or Ctrl-C lets executors at
     work finish, the second gives their runs back to other workers.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if processes > 1 or is_reloading:
-        supervise(target, given, log_level, processes, is_reloading=is_reloading)
+        supervise(
+            target,
+            given,
+            log_level,
+            log_format,
+            processes,
+            is_reloading=is_reloading,
+            served=None if metrics_port is None else (metrics_port, metrics_host),
+        )
         return
     poller = load_poller(target, given)
-    log_to_stderr(log_level)
-    poller.start()
+    log_to_stderr(log_level, log_format)
+    if metrics_port is None:
+        poller.start()
+        return
+    poller, metrics = counted(poller)
+    with serving(metrics_port, metrics_host, registry=metrics.registry):
+        poller.start()

@@ -8,7 +8,6 @@ A worker ends when its standard input does, and so no later than who started it.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -23,18 +22,11 @@ import click
 from simpleworkflow import IntentPoller
 from simpleworkflow.cli.errors import one_line
 from simpleworkflow.cli.importing import load_poller
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
+from simpleworkflow.cli.logs import log_to_stderr
+from simpleworkflow.cli.metrics import count_as, counted
 
 LAST_WORDS = 5.0
 """Seconds that a process without a parent gets to end, once its worker has stopped."""
-
-
-def log_to_stderr(level: str) -> None:
-    """Log to standard error from this level on, unless logging is configured already."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s [%(process)d] %(message)s"
-    )
 
 
 def describe(poller: IntentPoller, target: str) -> dict[str, object]:
@@ -60,7 +52,9 @@ def _describe(wanted: dict[str, Any]) -> None:
 
 def _work(wanted: dict[str, Any]) -> None:
     poller = load_poller(wanted["target"], wanted["options"])
-    log_to_stderr(wanted["log_level"])
+    if wanted["counts_as"] is not None:
+        poller, _ = counted(poller)
+    log_to_stderr(wanted["log_level"], wanted["log_format"])
     poller.start()
 
 
@@ -83,6 +77,9 @@ def main(part: str) -> int:
         wanted = json.loads(told.readline())
     has_stopped = threading.Event()
     threading.Thread(target=_end_with, args=(parent, has_stopped), daemon=True).start()
+    if wanted["counts_as"] is not None:
+        # Before the module is imported, which may make metrics.
+        count_as(wanted["counts_as"])
     try:
         with one_line():
             {"work": _work, "describe": _describe}[part](wanted)

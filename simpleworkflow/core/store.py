@@ -179,7 +179,7 @@ class Wakeups(Protocol):
     """A store that can say at once that there are new runs. It is a hint, never a promise."""
 
     def wait_for_runs(self, bell: Bell, seconds: float) -> None:
-        """Return when a run may have become claimable, the bell rings, or `seconds` are over.
+        """Return when the bell rings or `seconds` are over; ring it when there may be a new run.
 
         Runs submitted since the last call end the next one at once, so that a worker which claims,
         finds nothing and calls this misses none.

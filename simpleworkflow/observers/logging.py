@@ -6,11 +6,13 @@ In the good case a worker says that it starts and that it has stopped, and nothi
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from simpleworkflow.core.events import (
     AttemptFailed,
     BacklogSampled,
     ObserverEvent,
+    OutcomeRefused,
     RunLost,
     RunsClaimed,
     RunSettled,
@@ -28,39 +30,36 @@ logger = logging.getLogger("simpleworkflow.worker")
 class LogEvents:
     """An observer that logs; lines about a run carry `core.events.log_fields` as `extra`."""
 
-    event_kinds = (
-        AttemptFailed,
-        BacklogSampled,
-        RunLost,
-        RunsClaimed,
-        RunsRescued,
-        RunsSettled,
-        WorkerStarted,
-        WorkerStopped,
-    )
-
     def __init__(self) -> None:
         self._unroutable: frozenset[str] = frozenset()
+
+    @property
+    def event_kinds(self) -> Collection[type]:
+        """What it takes: of runs that go well only where DEBUG is wanted when a worker starts."""
+        kinds = (
+            AttemptFailed,
+            BacklogSampled,
+            OutcomeRefused,
+            RunLost,
+            RunsRescued,
+            WorkerStarted,
+            WorkerStopped,
+        )
+        return (*kinds, RunsClaimed, RunsSettled) if logger.isEnabledFor(logging.DEBUG) else kinds
 
     def __call__(self, event: ObserverEvent) -> None:
         """See Observer."""
         match event:
-            case RunsClaimed():
-                self._claimed(event)
-            case RunsSettled():
-                self._settled(event)
             case AttemptFailed():
                 self._failed(event)
+            case OutcomeRefused():
+                _refused(event)
             case RunsRescued():
                 for one in event.rescued:
                     _log(logging.WARNING, one.settlement.claim, "%s", one.settlement.error)
             case RunLost():
-                _log(
-                    logging.WARNING,
-                    event.claim,
-                    "the lease of run %s is lost: another worker has it, or it has ended",
-                    event.claim.run_id,
-                )
+                words = "the lease of run %s is lost: another worker has it, or it has ended"
+                _log(logging.WARNING, event.claim, words, event.claim.run_id)
             case BacklogSampled(unroutable=[*types]):
                 self._note_unroutable(frozenset(types))
             case WorkerStarted():
@@ -68,24 +67,14 @@ class LogEvents:
                 logger.info("worker %s starts, serving %s", event.worker.worker_id, served)
             case WorkerStopped():
                 logger.info("worker %s has stopped", event.worker.worker_id)
+            case RunsClaimed():
+                for claim in event.claims:
+                    _log(logging.DEBUG, claim, "run %s (%s) is claimed", claim.run_id, claim.type)
+            case RunsSettled():
+                for settled in event.settled:
+                    _settled(settled)
             case _:
                 pass
-
-    def _claimed(self, event: RunsClaimed) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            for claim in event.claims:
-                _log(logging.DEBUG, claim, "run %s (%s) is claimed", claim.run_id, claim.type)
-
-    def _settled(self, event: RunsSettled) -> None:
-        is_told = logger.isEnabledFor(logging.DEBUG)
-        for one in event.settled:
-            if one.verdict is not Verdict.APPLIED:
-                _not_written(one)
-            elif is_told:
-                claim, ran = one.settlement.claim, one.settlement.ran
-                words = "run %s (%s) is %s"
-                which = (claim.run_id, claim.type, one.settlement.status)
-                logger.debug(words, *which, extra=log_fields(claim, ran))
 
     def _failed(self, event: AttemptFailed) -> None:
         claim, error = event.claim, event.error
@@ -114,13 +103,20 @@ class LogEvents:
         self._unroutable = types
 
 
-def _not_written(one: RunSettled) -> None:
-    claim, ran = one.settlement.claim, one.settlement.ran
+def _refused(event: OutcomeRefused) -> None:
+    claim, ran = event.settlement.claim, event.settlement.ran
     # A cancel is what somebody wanted; anything else is worth a look.
-    level = logging.INFO if one.verdict is Verdict.CANCELLED else logging.WARNING
-    why = one.reason or one.verdict.value
+    level = logging.INFO if event.verdict is Verdict.CANCELLED else logging.WARNING
+    why = event.reason or event.verdict.value
     words = "the outcome of run %s was not written: %s"
     logger.log(level, words, claim.run_id, why, extra=log_fields(claim, ran))
+
+
+def _settled(settled: RunSettled) -> None:
+    if settled.verdict is Verdict.APPLIED:
+        claim, ran = settled.settlement.claim, settled.settlement.ran
+        which = (claim.run_id, claim.type, settled.settlement.status)
+        logger.debug("run %s (%s) is %s", *which, extra=log_fields(claim, ran))
 
 
 def _log(level: int, claim: Claim, words: str, *args: object) -> None:

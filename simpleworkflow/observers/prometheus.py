@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.events import (
     BacklogSampled,
     ExecutorsChanged,
@@ -231,28 +233,40 @@ class PrometheusMetrics(MetricsCollector):
 
     Attributes:
         registry: the same.
+
+    Raises:
+        UsageError: the registry has these series already, or PROMETHEUS_MULTIPROC_DIR is no folder.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         from prometheus_client import REGISTRY
 
+        check_folder()
         self.registry = REGISTRY if registry is None else registry
-        self._series = {name: series.made(self.registry) for name, series in SERIES.items()}
+        try:
+            self._series = {name: series.made(self.registry) for name, series in SERIES.items()}
+        except ValueError as exc:
+            raise UsageError(
+                "this registry has such series already: make one PrometheusMetrics for it, and "
+                "give that to every poller"
+            ) from exc
         self._children: dict[tuple[str, ...], Any] = {}
         self._patterns: dict[str, Sequence[TypePattern]] = {}
         self._samples: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+        # What comes rarely takes turns: one worker may stop while another starts or is looked at.
+        self._lock = threading.Lock()
         self._handlers = {
-            WorkerStarted: self._started,
-            ExecutorsChanged: self._started,
-            WorkerStopped: self._stopped,
+            WorkerStarted: self._in_turn(self._started),
+            ExecutorsChanged: self._in_turn(self._started),
+            WorkerStopped: self._in_turn(self._stopped),
             PollSucceeded: self._polled,
             PollFailed: self._poll_failed,
             RunsClaimed: self._claimed,
             RunsSettled: self._settled,
             RunsRescued: self._rescued,
             RunLost: self._lost,
-            WorkerSampled: self._sampled,
-            BacklogSampled: self._backlog,
+            WorkerSampled: self._in_turn(self._sampled),
+            BacklogSampled: self._in_turn(self._backlog),
         }
 
     def __call__(self, event: ObserverEvent) -> None:
@@ -260,6 +274,13 @@ class PrometheusMetrics(MetricsCollector):
         handler: Any = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def _in_turn(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        def handle(event: Any) -> None:
+            with self._lock:
+                handler(event)
+
+        return handle
 
     def _of(self, name: str, *labels: str) -> Any:
         """Return one series; prometheus_client's own search for it takes several times as long."""
@@ -304,8 +325,10 @@ class PrometheusMetrics(MetricsCollector):
         if self._children.pop((name, label), None) is None:
             return
         if MULTIPROC_DIR in os.environ:
-            # Files know no removal; this is no number, and so neither above nor below any.
-            self._series[name].labels(label).set(float("nan"))
+            # Files know no removal. To a sum nothing is added; elsewhere this is no number, and so
+            # neither above nor below any.
+            gone = 0.0 if SERIES[name].mode == SUM else float("nan")
+            self._series[name].labels(label).set(gone)
         else:
             self._series[name].remove(label)
 
@@ -400,6 +423,13 @@ class PrometheusMetrics(MetricsCollector):
             self._of("oldest", label).set(oldest[label].total_seconds())
         if event.unroutable is not None:
             self._of("unroutable").set(len(event.unroutable))
+
+
+def check_folder() -> None:
+    """Raise UsageError where processes are to count together in a folder that is not there."""
+    folder = os.environ.get(MULTIPROC_DIR)
+    if folder is not None and not os.path.isdir(folder):
+        raise UsageError(f"{MULTIPROC_DIR}={folder!r} is no folder: make it, or unset the variable")
 
 
 ENDS = {Move.SUCCEED: Status.SUCCEEDED.value, Move.FAIL: Status.FAILED.value}

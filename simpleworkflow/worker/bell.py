@@ -25,6 +25,11 @@ class Bell:
         os.close(self._reader)
         os.close(self._writer)
 
+    @property
+    def is_rung(self) -> bool:
+        """Whether it was rung since it was last silenced."""
+        return self._is_rung
+
     def ring(self) -> None:
         """Wake who waits, or the next one that does."""
         if not self._is_rung:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from random import Random
 
@@ -30,7 +30,7 @@ from simpleworkflow.worker.log import logger
 Executed = tuple[Outcome, BaseException | None]
 """What came of an executor, and what went wrong if anything did."""
 
-NOTHING: AbstractContextManager[None] = nullcontext()
+Around = AbstractContextManager[None]
 
 
 def execute(
@@ -39,7 +39,7 @@ def execute(
     lease: Lease,
     timeout: float | None = None,
     max_result_bytes: int = DEFAULT_JSON_BYTES,
-    around: AbstractContextManager[None] = NOTHING,
+    around: Around | None = None,
 ) -> Executed | Awaitable[Executed]:
     """Call the executor of a claimed run; return what came of it.
 
@@ -53,48 +53,50 @@ def execute(
         timeout: seconds after which a coroutine is cancelled; None is no limit.
         max_result_bytes: a larger result fails the run for good: the work is done, and another
             attempt would do it again.
-        around: the executor is called, or awaited, inside of it.
+        around: the executor is called, or awaited, inside of it; None is nothing.
     """
     try:
-        run = _run_of(registration, claim, lease, around)
-    except (NotStorable, PayloadMismatch) as exc:
-        return Failed(str(exc), is_permanent=True), exc
+        run = WorkflowRun(claim, lease, registration.read_payload)
     except BaseException as exc:
-        # Of the payload's class, whose code is the user's as the executor is.
-        return _outcome_of(exc), exc
+        return _unreadable(exc, around), exc
     try:
-        if registration.is_coroutine:
-            # Nothing of it runs before it is awaited.
-            return _awaited(registration.function(run), timeout, max_result_bytes, around)
-        with around:
+        if around is None or registration.is_coroutine:
             result = registration.function(run)
+        else:
+            with around:
+                result = registration.function(run)
     except BaseException as exc:
         # SystemExit and the like included: an executor never ends the worker.
         return _outcome_of(exc), exc
     if hasattr(result, "__await__"):
-        return _awaited(result, timeout, max_result_bytes, NOTHING)
+        # A coroutine function's code runs from here on; of any other, something of it has run.
+        is_inside = around is not None and registration.is_coroutine
+        return _awaited(result, timeout, max_result_bytes, around if is_inside else None)
     return _returned(result, max_result_bytes)
 
 
-def _run_of(
-    registration: Registration, claim: Claim, lease: Lease, around: AbstractContextManager[None]
-) -> WorkflowRun:
-    try:
-        return WorkflowRun(claim, lease, registration.read_payload)
-    except BaseException:
-        # The executor will not be called: what is around it sees why.
-        with around:
-            raise
+def _unreadable(error: BaseException, around: Around | None) -> Failed:
+    """Return the outcome of a run whose payload cannot be read, so that no executor is called."""
+    if isinstance(error, (NotStorable, PayloadMismatch)):
+        outcome = Failed(str(error), is_permanent=True)
+    else:
+        # Of the payload's class, whose code is the user's as the executor is.
+        outcome = _outcome_of(error)
+    if around is not None:
+        # What would be around the executor sees why it is not called.
+        with suppress(BaseException), around:
+            raise error
+    return outcome
 
 
 async def _awaited(
     awaitable: Awaitable[object],
     timeout: float | None,
     max_result_bytes: int,
-    around: AbstractContextManager[None],
+    around: Around | None,
 ) -> Executed:
     try:
-        with around:
+        with around or nullcontext():
             if timeout is None:
                 result = await awaitable
             else:

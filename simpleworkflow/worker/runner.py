@@ -19,7 +19,7 @@ from simpleworkflow.core.retry import RetryPolicy
 from simpleworkflow.executor import ExecutorRegistry, Registration
 from simpleworkflow.report import Report
 from simpleworkflow.worker.coroutines import CoroutineThread
-from simpleworkflow.worker.execution import NOTHING, Executed, execute, settlement_of
+from simpleworkflow.worker.execution import Executed, execute, settlement_of
 from simpleworkflow.worker.heartbeat import Heartbeat
 from simpleworkflow.worker.held import HeldRun
 from simpleworkflow.worker.settler import Settler
@@ -309,7 +309,7 @@ class Runner:
         held.is_started = True
         if self._execution_timeout is not None:
             self._heartbeat.watch(held, time.monotonic() + self._execution_timeout)
-        around = NOTHING
+        around = None
         if self._tells_starts:
             around = self._report.around(RunStarted(self._worker, claim))
         executed = execute(

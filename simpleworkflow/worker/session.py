@@ -25,7 +25,7 @@ from simpleworkflow.core.events import (
 from simpleworkflow.core.health import ready_for
 from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
 from simpleworkflow.core.records import Claim, Crashed
-from simpleworkflow.core.routing import Route
+from simpleworkflow.core.routing import Route, TypePattern
 from simpleworkflow.core.store import Roster, RunAdmin, ScheduleStore, Store, Wakeups
 from simpleworkflow.executor import ExecutorRegistry
 from simpleworkflow.report import Report
@@ -114,7 +114,9 @@ class Session:
             if isinstance(store, Roster)
             else None
         )
-        self._sampler = Sampler(self._worker, store, report, self._sample)
+        self._sampler = Sampler(
+            self._worker, store, report, settings.lease, self._sample, self._route
+        )
 
     def stop(self) -> None:
         """Ask `run` to end; the second time, without waiting for executors.
@@ -135,7 +137,7 @@ class Session:
         ends_at = None if timeout is None else time.monotonic() + timeout
         self._began_at = time.monotonic()
         self._told_route = self._registry.route
-        self._report.tell(WorkerStarted(self._worker, self._registry.patterns))
+        self._report.tell(WorkerStarted(self._worker, self._patterns()))
         self._heartbeat.start()
         self._settler.start()
         if self._retention is not None:
@@ -177,7 +179,10 @@ class Session:
         while True:
             wakes_at = min(ends_at, self._ticks.due_at)
             self._wait_for_change(max(0.0, wakes_at - time.monotonic()))
-            if time.monotonic() < self._ticks.due_at or self._tick_between_polls():
+            # A bell that rang as the time for a tick came is not taken for that time.
+            if self._changed.is_rung or time.monotonic() < self._ticks.due_at:
+                return
+            if self._tick_between_polls():
                 return
 
     def _tick_between_polls(self) -> int:
@@ -199,6 +204,7 @@ class Session:
         except StoreError:
             # The next poll meets it again, and tells.
             self._is_idle = False
+            self._changed.ring()
 
     def _poll(self) -> float | None:
         """Claim once; return the seconds to pause until something changes, None for no pause."""
@@ -214,7 +220,6 @@ class Session:
         if size == 0 or len(self._held) > most_held:
             self._note_poll()
             return self._runner.look()
-        self._tell_of_executors()
         try:
             rescued = self._rescue_if_due()
             claimed = self._claim(size)
@@ -235,6 +240,7 @@ class Session:
         settings = self._settings
         claims = self._store.claim(self._route(), size, settings.worker_id, settings.lease)
         held = self._hold(claims, asked_at)
+        self._tell_of_executors()
         # Before the runner has them: no run is reported as started before it is claimed.
         self._report.tell(PollSucceeded(self._worker, len(claims)))
         if claims:
@@ -266,9 +272,15 @@ class Session:
         )
 
     def _tell_of_executors(self) -> None:
+        """Tell who serves what was claimed: after the store has answered, for it may be new."""
         if self._registry.route is not self._told_route:
             self._told_route = self._registry.route
-            self._report.tell(ExecutorsChanged(self._worker, self._registry.patterns))
+            self._report.tell(ExecutorsChanged(self._worker, self._patterns()))
+
+    def _patterns(self) -> list[TypePattern]:
+        """Return what executors are registered for, without what is never claimed here."""
+        patterns, prefixes = self._registry.patterns, self._settings.type_prefixes
+        return [p for p in patterns if prefixes is None or Route((p,)).within(prefixes)]
 
     def _rescue_if_due(self) -> int:
         now = time.monotonic()
@@ -278,6 +290,7 @@ class Session:
         rescued = self._store.rescue(
             self._route(), RESCUE_BATCH, settings.worker_id, settings.lease
         )
+        self._tell_of_executors()
         told = []
         for one, held in zip(rescued, self._hold([one.claim for one in rescued], now), strict=True):
             held.decide_once()

@@ -15,6 +15,7 @@ from random import Random
 from simpleworkflow.core.decide import decide
 from simpleworkflow.core.events import (
     AttemptFailed,
+    OutcomeRefused,
     RunLost,
     RunSettled,
     RunsSettled,
@@ -150,10 +151,16 @@ class Settler(threading.Thread):
                 claim, failure, RetryPolicy(), self._rng, settlement.ran, self._max_error_chars
             )
             return held, instead, error
-        if answer.verdict is Verdict.LOST and not held.is_lost:
-            held.is_lost = True
-            self._report.tell(RunLost(self._worker, claim))
+        if answer.verdict is not Verdict.APPLIED:
+            self._refused(held, settlement, answer)
         self._held.drop(held)
         if self._is_heard:
-            settled.append(RunSettled(settlement, answer.verdict, error, answer.reason))
+            settled.append(RunSettled(settlement, answer.verdict, error))
         return None
+
+    def _refused(self, held: HeldRun, settlement: Settlement, answer: Settled) -> None:
+        if answer.verdict is Verdict.LOST and not held.is_lost:
+            held.is_lost = True
+            self._report.tell(RunLost(self._worker, settlement.claim))
+        refused = OutcomeRefused(self._worker, settlement, answer.verdict, answer.reason)
+        self._report.tell(refused)

@@ -103,6 +103,11 @@ ROOMS = [
         when_used=("opentelemetry", "prometheus_client"),
     ),
     Room(
+        "endpoints",
+        may=("core", "observers.prometheus"),
+        when_used=("prometheus_client",),
+    ),
+    Room(
         "embedded",
         may=("core",),
         libraries=("attrs",),
@@ -127,12 +132,14 @@ ROOMS = [
         libraries=("attrs", "pytest"),
         when_used=("psycopg",),
     ),
+    # Imported itself only where JSON is asked for.
+    Room("cli.json_lines", libraries=("pythonjsonlogger",)),
     # The public names only: whoever writes a program on this library can write these too.
     Room(
         "cli*",
         may=("__all__", "cli", "embedded", "environment"),
         libraries=("attrs", "click", "rich"),
-        when_used=("watchfiles",),
+        when_used=("prometheus_client", "watchfiles"),
     ),
     Room("__main__", may=("cli",)),
 ]

@@ -13,12 +13,15 @@ from samples import QUICK
 from simpleworkflow.core.pacing import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    LOOK_EVERY,
+    LOOK_REST,
     MAX_BATCH,
     PATIENCE,
     WARY_CLAIMS,
     Pacing,
     pause_after_failures,
     pause_of_wait,
+    rest_of_look,
 )
 
 HALF_MINUTE = timedelta(seconds=30)
@@ -166,3 +169,19 @@ def test_looks_become_rarer_the_longer_one_waits() -> None:
     assert pause_of_wait(0) == pause_of_wait(0.04) == 0.01
     assert pause_of_wait(1) == pytest.approx(0.2)
     assert pause_of_wait(5) == pause_of_wait(10**6) == 1.0
+
+
+def test_a_look_at_what_waits_costs_a_hundredth_of_the_time() -> None:
+    """Every 15 s, and where it takes long, after a hundred times as long."""
+    assert rest_of_look(0) == rest_of_look(0.15) == 15.0
+    assert rest_of_look(2) == 200.0
+
+
+@given(st.floats(0, 10**6))
+@QUICK
+def test_a_worker_rests_from_looks_for_long_enough(seconds: float) -> None:
+    """However long one took: the share of all time that it takes stays that of the law."""
+    rest = rest_of_look(seconds)
+
+    assert rest >= LOOK_EVERY
+    assert seconds <= rest / LOOK_REST * (1 + 1e-9)

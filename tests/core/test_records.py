@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from samples import A_RUN_ID, a_claim
 
 from simpleworkflow.core.errors import IllegalTransition, NotStorable, UsageError
-from simpleworkflow.core.events import PollFailed, RunSettled, WorkerInfo
+from simpleworkflow.core.events import PollFailed, RunSettled, WorkerInfo, log_fields
 from simpleworkflow.core.records import (
     NewRun,
     Run,
@@ -18,6 +19,7 @@ from simpleworkflow.core.records import (
     Settlement,
     Verdict,
     new_run,
+    with_headers,
 )
 from simpleworkflow.core.states import Move, Status
 
@@ -119,6 +121,28 @@ def test_a_payload_and_its_headers_have_one_limit() -> None:
         a_new_run(payload="x" * 89, headers={"a": "é"}, max_payload_bytes=100)
 
 
+@pytest.mark.parametrize("headers", [None, {}, {"trace": "theirs"}, {"tenant": 7, "trace": None}])
+def test_headers_are_added_beside_those_of_the_producer(headers: dict[str, Any] | None) -> None:
+    """Which win, whatever they say; nothing else of the run is changed, nor the run itself."""
+    run = a_new_run(headers=headers)
+    before = attrs.asdict(run)
+    more = with_headers(run, {"trace": "ours", "baggage": "é"})
+
+    assert json.loads(str(more.headers_json)) == {
+        "trace": "ours",
+        "baggage": "é",
+        **(headers or {}),
+    }
+    assert attrs.evolve(more, headers_json=run.headers_json) == run
+    assert attrs.asdict(run) == before
+
+
+def test_headers_that_json_cannot_hold_are_refused_when_they_are_added() -> None:
+    """As those of the producer are."""
+    with pytest.raises(NotStorable, match=r"headers\['a'\] is nan"):
+        with_headers(a_new_run(), {"a": float("nan")})
+
+
 def test_a_run_reads_its_json() -> None:
     """What is missing reads as nothing."""
     bare = a_run()
@@ -176,3 +200,17 @@ def test_what_observers_are_told_is_a_value() -> None:
 
     assert RunSettled(settlement, Verdict.APPLIED) == RunSettled(settlement, Verdict.APPLIED)
     assert PollFailed(worker, error, 1) != PollFailed(worker, error, 2)
+
+
+def test_a_line_of_the_log_tells_which_attempt_it_is_about() -> None:
+    """And how long its executor ran, in seconds, where it did."""
+    claim = a_claim()
+    fields = {
+        "run_id": claim.run_id,
+        "type": claim.type,
+        "attempt": claim.attempt,
+        "worker_id": claim.worker_id,
+    }
+
+    assert log_fields(claim) == {**fields, "duration": None}
+    assert log_fields(claim, timedelta(seconds=1.5)) == {**fields, "duration": 1.5}

@@ -10,9 +10,11 @@ from simpleworkflow.core.roster import (
     ALIVE_FOR,
     ANNOUNCE_EVERY,
     KEPT_FOR,
+    UNSERVED,
     Worker,
     is_forgotten,
     route_of,
+    unserved,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -56,3 +58,19 @@ def test_what_is_served_is_what_the_living_serve() -> None:
     assert str(served) == "bill.v1, mail.%"
     assert not served.matches("gone.v1")
     assert not route_of([])
+
+
+def test_a_type_is_unserved_when_its_runs_wait_for_a_minute() -> None:
+    """A program that announces nothing gets so long; what the living serve only waits."""
+    gone = evolve(WORKER, patterns=("gone.v1",), silence=2 * ALIVE_FOR)
+    due = {
+        "bill.v1": UNSERVED,
+        "bill.v2": UNSERVED - TICK,
+        "gone.v1": 2 * UNSERVED,
+        "mail.sms.v1": 2 * UNSERVED,
+    }
+
+    assert timedelta(minutes=1) == UNSERVED
+    assert unserved(due, [WORKER, gone]) == ["bill.v1", "gone.v1"]
+    assert unserved(due, []) == ["bill.v1", "gone.v1", "mail.sms.v1"]
+    assert unserved({}, [WORKER]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import json
 import os
 import re
 import signal
@@ -166,6 +167,17 @@ def test_print_shows_the_sql_and_runs_nothing(one_database_url):
         connection.execute(shown.stdout.encode())
     assert call("migrate", one_database_url).stdout == "nothing to do\n"
     assert call("migrate", one_database_url, "--print").stdout == "-- nothing to do\n"
+
+
+def test_migrate_tells_programs_what_it_did(one_database_url):
+    """As JSON: each migration by its name, with `--print` its SQL as well; then none."""
+    shown = json.loads(call("migrate", one_database_url, "--print", "--json").stdout)
+    assert not schema_exists(one_database_url)
+    done = json.loads(call("migrate", one_database_url, "--json").stdout)
+    assert done == [{"name": each["name"]} for each in shown]
+    assert shown[0]["name"] == "0001_tables"
+    assert "create table" in shown[0]["sql"].lower()
+    assert json.loads(call("migrate", one_database_url, "--json").stdout) == []
 
 
 def test_migrate_tells_no_password(one_database_url):

@@ -286,13 +286,13 @@ class Bare:
 # At a real terminal, on a real server
 
 
-def terminal(url: str, *arguments: str) -> pexpect.spawn:
+def terminal(url: str, *arguments: str, kind: str = "xterm") -> pexpect.spawn:
     """The command at a terminal of its own."""
     paths = os.pathsep.join(path for path in sys.path if path)
     return pexpect.spawn(
         sys.executable,
         ["-m", "simpleworkflow", *arguments],
-        env={**os.environ, "PYTHONPATH": paths, "DATABASE_URL": url, "TERM": "xterm"},
+        env={**os.environ, "PYTHONPATH": paths, "DATABASE_URL": url, "TERM": kind},
         encoding="utf-8",
         timeout=30,
         dimensions=(40, 160),
@@ -330,6 +330,15 @@ def test_stats_are_watched_live(one_database_url):
         watched.close()
         assert watched.exitstatus == 0
         assert "Traceback" not in watched.before
+
+
+def test_a_terminal_that_cannot_redraw_is_told_so():
+    """As in an editor's shell, where a watch would show nothing at all."""
+    dumb = terminal("memory://", "stats", "--watch", kind="dumb")
+    dumb.expect("Error: --watch needs a terminal that can redraw")
+    dumb.expect(pexpect.EOF)
+    dumb.close()
+    assert dumb.exitstatus == 2
 
 
 def test_a_database_that_is_away_is_told_in_one_line():

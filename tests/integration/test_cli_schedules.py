@@ -132,12 +132,13 @@ def test_a_schedule_that_cannot_fire_says_so_in_the_list(one_database_url, one_s
     [
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["create", "a.b.v1"], 2, "Missing option '--cron'"),
-        (["create", "a.b.v1", "{", "--cron", "0 9 * * 1"], 2, "'[JSON]' must be JSON: "),
+        (["create", "a.b.v1", "{", "--cron", "0 9 * * 1"], 2, "payload does not parse: Expecting"),
+        (["create", "a.b.v1", "[" * 9**5, "--cron", "0 9 * * 1"], 2, "is nested too deeply"),
         (["create", "a.b.v1", "--cron", "0 9 * *"], 2, "five fields"),
         (["create", "a.b.v1", "--cron", "0 0 9 * * 1"], 2, "five fields"),
         (["create", "a.b.v1", "--cron", "0 0 30 2 *"], 2, "never fires"),
         (["create", "a.b.v1", "--cron", "0 9 * * 1", "--timezone", "Mars"], 2, "is no zone"),
-        (["create", "a.b.v1", "--cron", "0 9 * * 1", "--headers", "["], 2, "'--headers' must be"),
+        (["create", "a.b.v1", "--cron", "0 9 * * 1", "--headers", "["], 2, "--headers does not"),
         (["create", "a.b.v1", "--cron", "0 9 * * 1", "--headers", "[]"], 2, "must be a mapping"),
         (["create", "a.%", "--cron", "0 9 * * 1"], 2, "carries '%'"),
         (["create", "a.b.v1", "--cron", "0 9 * * 1", "--catch-up", "some"], 2, "--catch-up"),
@@ -147,6 +148,7 @@ def test_a_schedule_that_cannot_fire_says_so_in_the_list(one_database_url, one_s
         (["run", "00000000-0000-4000-8000-000000000000"], 2, "there is no schedule"),
         (["delete", "00000000-0000-4000-8000-000000000000"], 2, "there is no schedule"),
         (["update", "00000000-0000-4000-8000-000000000000"], 2, "nothing to change"),
+        (["update", "x", "--payload", "9" * 5000], 2, "--payload has a number of more than 4,300"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(arguments, exit_code, says):
@@ -156,6 +158,13 @@ def test_a_mistake_is_answered_in_one_line(arguments, exit_code, says):
     assert result.stderr.startswith("Error: ")
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_schedules_alone_tells_its_commands():
+    """A question is answered."""
+    result = CliRunner().invoke(cli.main, ["schedules"])
+    assert result.exit_code == 0
+    assert {"create", "list", "pause", "resume", "run", "update"} <= set(result.stdout.split())
 
 
 @pytest.mark.parametrize("arguments", [["schedules", "list"], ["ticker"]])

@@ -345,7 +345,7 @@ def test_a_log_on_a_terminal_and_one_ctrl_c(folder, url, client):
         sys.executable,
         command("work:poller", "--processes", "2")[1:],
         cwd=str(folder),
-        env={**os.environ, "DATABASE_URL": url},
+        env={**os.environ, "DATABASE_URL": url, "NO_COLOR": "1"},
         encoding="utf-8",
         timeout=60,
     )

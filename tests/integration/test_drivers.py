@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import io
 import json
 import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
 import traceback
@@ -752,6 +755,41 @@ def test_a_server_that_falls_silent_is_given_up(driver, one_server, short_margin
                 use(connection)
             with pool.connection() as connection:
                 assert ask(connection, "select 2") == 2
+
+
+def test_a_lost_connection_is_thrown_away_in_silence(driver, one_server, monkeypatch):
+    """Python's collector, which may come much later, finds nothing in it to complain about."""
+    module = importlib.import_module(f"simpleworkflow.backends.{driver}")
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda complaint: complaints.append(repr(complaint)))
+    with Proxy(one_server.url) as proxy:
+        connection = open_session(module, parse_url(for_driver(driver, proxy.url)))
+        assert ask(connection, "select 1") == 1
+        # The collector looks at its parts in another order once it has let them live.
+        gc.collect()
+        proxy.reset()
+        with pytest.raises(StoreUnavailable):
+            ask(connection, "select 2")
+        connection.close()
+        del connection
+        gc.collect()
+    assert complaints == []
+
+
+def test_a_login_that_cannot_be_sent_leaves_nothing_to_send():
+    """Python's collector would try it once more, and complain."""
+
+    def unsent() -> int:
+        found = (each for each in gc.get_objects() if isinstance(each, io.BufferedRWPair))
+        return sum(not each.closed for each in found)
+
+    module = importlib.import_module("simpleworkflow.backends.pg8000")
+    before = unsent()
+    ours, others = socket.socketpair()
+    others.close()
+    with ours, pytest.raises(module.Error) as told:
+        module._Session(sock=ours, ssl_context=False, user="anna", password="")
+    assert unsent() == before, told
 
 
 def test_an_answer_that_comes_in_pieces_is_waited_for(driver, one_server):

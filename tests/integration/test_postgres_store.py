@@ -77,11 +77,18 @@ def test_a_deleted_run_takes_its_history_along(store: PostgresStore, server: Ser
     assert len(store.events(kept.id)) == 1
 
 
+def begin_to_listen(store: PostgresStore, bell: Bell) -> None:
+    """The first call does so and returns: what came before is found by claiming once more."""
+    store.wait_for_runs(bell, LONG)
+    assert bell.is_rung
+    bell.silence()
+
+
 def test_a_submit_wakes_who_waits(store: PostgresStore, database_url: str) -> None:
     """Whoever has claimed, found nothing and waits is woken by a submit from anywhere."""
     bell = Bell()
     assert isinstance(store, Wakeups)
-    store.wait_for_runs(bell, LONG)  # The first call only begins to listen.
+    begin_to_listen(store, bell)
     woken = threading.Event()
 
     def wait() -> None:
@@ -134,7 +141,7 @@ def test_a_submit_for_later_or_of_a_taken_key_wakes_nobody(
 def test_a_submit_before_the_wait_is_not_missed(store: PostgresStore, database_url: str) -> None:
     """A notification that came while the worker was busy ends its next wait at once."""
     bell = Bell()
-    store.wait_for_runs(bell, LONG)
+    begin_to_listen(store, bell)
     with Client(database_url) as client:
         client.submit("a.v1", {})
     # The client's close has sent it; a claim reads whatever the server sent meanwhile.
@@ -148,7 +155,7 @@ def test_a_submit_before_the_wait_is_not_missed(store: PostgresStore, database_u
 def test_two_that_wait_leave_a_connection_to_others(store: PostgresStore) -> None:
     """However many workers share a store and are idle, a submit does not wait for them."""
     bells = [Bell() for _ in range(4)]
-    store.wait_for_runs(bells[0], LONG)
+    begin_to_listen(store, bells[0])
     waiting = [
         threading.Thread(target=store.wait_for_runs, args=(bell, LONG), daemon=True)
         for bell in bells
@@ -168,7 +175,7 @@ def test_two_that_wait_leave_a_connection_to_others(store: PostgresStore) -> Non
 def test_the_bell_ends_a_wait(store: PostgresStore) -> None:
     """A worker that is told to stop does not wait for runs any longer."""
     bell = Bell()
-    store.wait_for_runs(bell, LONG)
+    begin_to_listen(store, bell)
     waiting = threading.Thread(target=store.wait_for_runs, args=(bell, LONG), daemon=True)
     waiting.start()
     bell.ring()

@@ -23,6 +23,7 @@ import simpleworkflow
 from simpleworkflow import (
     Client,
     IntentPoller,
+    MetricsServer,
     Operator,
     PermanentFailure,
     RetryAfter,
@@ -32,6 +33,7 @@ from simpleworkflow import (
     Ticker,
     WorkflowRun,
     cli,
+    serve_metrics,
 )
 from simpleworkflow.core.errors import PayloadMismatch
 
@@ -142,6 +144,16 @@ def test_states_are_drawn_from_the_table():
     assert drawn["DOCUMENT"].read_text() == drawn["document"](), stale
 
 
+def test_the_tables_of_observability_are_made_from_the_code():
+    """docs/observability.md has every metric and event as the code declares it now."""
+    made = runpy.run_path(str(ROOT / "docs/write_observability.py"))
+    text = made["DOCUMENT"].read_text()
+    for name in ("series", "events", "parts"):
+        assert f"<!-- table: {name} -->\n" in text
+    stale = "docs/observability.md is stale: python docs/write_observability.py"
+    assert text == made["document"](), stale
+
+
 def test_every_public_name_is_in_the_reference():
     """The reference leaves out nothing that `import simpleworkflow` offers."""
     text = REFERENCE.read_text()
@@ -155,6 +167,7 @@ def test_every_public_name_is_in_the_reference():
         ("Client.submit", Client.submit),
         ("Schedules.create", Schedules.create),
         ("Operator.find", Operator.find),
+        ("serve_metrics", serve_metrics),
     ],
 )
 def test_argument_tables_match_the_code(heading, function):
@@ -174,6 +187,7 @@ def test_argument_tables_match_the_code(heading, function):
         (Schedules, ""),
         (Ticker, ""),
         (Operator, ""),
+        (MetricsServer, ""),
         (WorkflowRun, ""),
         (RetryPolicy, "RetryPolicy."),
     ],

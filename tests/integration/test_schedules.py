@@ -115,6 +115,18 @@ def test_an_idle_worker_is_woken_by_what_another_one_fires(on_clock, clock, quic
         met(began)
 
 
+def test_a_wake_up_at_the_time_of_a_tick_is_not_lost(on_clock, monkeypatch):
+    """It is heard beside the tick, though that has nothing to fire."""
+    monkeypatch.setattr(ticker, "TICK", 0.0)
+    seen = Seen()
+    poller = a_poller(on_clock, poll_interval=3600, observers=[seen])
+    poller.register_executor("t.v1", lambda run: None)
+    with working(poller):
+        seen.wait(PollSucceeded, 2)
+        Client(on_clock).submit("t.v1", {})
+        seen.wait(RunStarted)
+
+
 def test_a_worker_whose_slots_are_all_taken_fires_on(clock, quick_ticks):
     """Others may execute what it fires."""
     store, seen, end = Noting(clock), Seen(), threading.Event()

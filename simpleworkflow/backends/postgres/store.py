@@ -278,8 +278,12 @@ class PostgresStore(Admin, PostgresSchedules, PostgresRoster, PostgresDoctor):
             connection.run_script(f"listen {channel(self.address.schema)}")
             self._listener = weakref.ref(connection)
             # What was submitted before is found by claiming once more.
-        elif not connection.was_notified() and bell.wait(seconds, also=connection.fileno()):
+            bell.ring()
+        elif connection.was_notified():
+            bell.ring()
+        elif bell.wait(seconds, also=connection.fileno()):
             connection.was_notified()
+            bell.ring()
 
     def _log_polling(self) -> None:
         if not self._has_logged_polling:
