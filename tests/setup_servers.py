@@ -1,8 +1,8 @@
 """Install what the tests like to have beyond pip, where that is easy; else say what is missing.
 
-A second PostgreSQL, PgBouncer and libfaketime come from Debian's packages, so this does something
-only as root on a Debian. Whatever stays missing is skipped by the tests that need it, with the
-reason.
+A second PostgreSQL, PgBouncer, libfaketime, Prometheus and the tools of systemd come from Debian's
+packages, so this does something only as root on a Debian. Whatever stays missing is skipped by the
+tests that need it, with the reason.
 `SIMPLEWORKFLOW_TEST_NO_INSTALL=1` leaves the machine as it is.
 """
 
@@ -23,6 +23,10 @@ def missing_packages() -> list[str]:
         missing.append("pgbouncer")
     if not list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")):
         missing.append("faketime")
+    if not shutil.which("prometheus") or not shutil.which("promtool"):
+        missing.append("prometheus")
+    if not shutil.which("systemd-analyze"):
+        missing.append("systemd")
     return missing
 
 
