@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import attrs
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from simpleworkflow import OpenTelemetry
 from simpleworkflow.core import events
+from simpleworkflow.core.records import Claim, new_run
 from simpleworkflow.observers.prometheus import SERIES
 
 DOCUMENT = Path(__file__).with_name("observability.md")
@@ -36,6 +42,7 @@ def document() -> str:
     ]
     tables = {
         "series": _table(("series", "kind", "labels", "what it tells"), _series()),
+        "spans": _table(("span", "of", "kind", "attributes"), _spans()),
         "events": _table(("event", "when", "fields"), map(_record, kinds)),
         "parts": _table(("record", "what it is", "fields"), map(_record, parts)),
     }
@@ -47,6 +54,29 @@ def _series() -> Iterator[Row]:
     for series in SERIES.values():
         labels = ", ".join(f"`{label}`" for label in series.labels)
         yield f"`{series.exposed_name}`", series.kind, labels or "none", series.help
+
+
+def _spans() -> Iterator[Row]:
+    """One row for each kind of span, as the observer makes it of something that fails."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    observer = OpenTelemetry(provider)
+    one, another = new_run("id", "<type>", {}), new_run("id", "<another>", {})
+    claim = Claim("id", "worker", 1, one.type, "{}", None, attempt=0, max_attempts=3, waited=0.0)
+    events_of: dict[str, events.ObserverEvent] = {
+        "a submit": events.RunsSubmitting([one], {}),
+        "a batch of one type": events.RunsSubmitting([one, one], {}),
+        "a batch of several types": events.RunsSubmitting([one, another], {}),
+        "an attempt": events.RunStarted(events.WorkerInfo("id", "worker", 1), claim),
+    }
+    for what, event in events_of.items():
+        with suppress(ValueError), observer(event) or nullcontext():
+            raise ValueError
+        (span,) = exporter.get_finished_spans()
+        exporter.clear()
+        attributes = ", ".join(f"`{name}`" for name in span.attributes or ())
+        yield f"`{span.name}`", what, span.kind.name, attributes
 
 
 def _record(kind: type) -> Row:

@@ -1,6 +1,6 @@
 """Install what the tests like to have beyond pip, where that is easy; else say what is missing.
 
-A second PostgreSQL, PgBouncer, libfaketime, Prometheus and the tools of systemd come from Debian's
+A second PostgreSQL, PgBouncer, libfaketime, Prometheus, curl and the tools of systemd are Debian's
 packages, so this does something only as root on a Debian. Whatever stays missing is skipped by the
 tests that need it, with the reason.
 `SIMPLEWORKFLOW_TEST_NO_INSTALL=1` leaves the machine as it is.
@@ -27,6 +27,8 @@ def missing_packages() -> list[str]:
         missing.append("prometheus")
     if not shutil.which("systemd-analyze"):
         missing.append("systemd")
+    if not shutil.which("curl"):
+        missing.append("curl")
     return missing
 
 

@@ -145,10 +145,10 @@ def test_states_are_drawn_from_the_table():
 
 
 def test_the_tables_of_observability_are_made_from_the_code():
-    """docs/observability.md has every metric and event as the code declares it now."""
+    """docs/observability.md has every metric, event and span as the code has it now."""
     made = runpy.run_path(str(ROOT / "docs/write_observability.py"))
     text = made["DOCUMENT"].read_text()
-    for name in ("series", "events", "parts"):
+    for name in ("series", "spans", "events", "parts"):
         assert f"<!-- table: {name} -->\n" in text
     stale = "docs/observability.md is stale: python docs/write_observability.py"
     assert text == made["document"](), stale
