@@ -7,7 +7,6 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
@@ -31,7 +30,7 @@ from simpleworkflow.core.events import (
     WorkerStarted,
     WorkerStopped,
 )
-from simpleworkflow.core.records import Verdict
+from simpleworkflow.core.records import Settlement, Verdict
 from simpleworkflow.core.routing import TypePattern, most_specific
 from simpleworkflow.core.states import TERMINAL, Move, Status
 
@@ -352,35 +351,37 @@ class PrometheusMetrics(MetricsCollector):
         worker_id = event.worker.worker_id
         self._of("settle_size", worker_id).observe(len(event.settled))
         self._of("settle_time", worker_id).observe(event.seconds)
-        moves: Tally[tuple[str, Move, int]] = Tally()
-        ran = defaultdict(list)
+        succeeded = defaultdict(list)
         for one in event.settled:
             settlement = one.settlement
-            claim = settlement.claim
-            if one.verdict is Verdict.CANCELLED:
-                self._of(
-                    "completed", self._label(event.worker, claim.type), one.verdict.value
-                ).inc()
-            elif one.verdict is Verdict.APPLIED:
-                moves[claim.type, settlement.move, claim.attempt] += 1
-                if settlement.ran is not None:
-                    ran[claim.type].append(settlement.ran)
-        for (type_, move, attempt), count in moves.items():
-            self._moved(self._label(event.worker, type_), move, attempt, count)
-        for type_, times in ran.items():
-            seconds = [time.total_seconds() for time in times]
-            observe_all(self._of("execution", self._label(event.worker, type_)), seconds)
+            # Most of them by far, and together: what every run costs counts.
+            if settlement.move is Move.SUCCEED and one.verdict is Verdict.APPLIED:
+                succeeded[settlement.claim.type].append(settlement.ran)
+            else:
+                self._settled_one(event.worker, settlement, one.verdict)
+        for type_, times in succeeded.items():
+            label = self._label(event.worker, type_)
+            self._of("completed", label, Status.SUCCEEDED.value).inc(len(times))
+            ran = [time.total_seconds() for time in times if time is not None]
+            observe_all(self._of("execution", label), ran)
 
-    def _moved(self, label: str, move: Move, attempt: int, count: int) -> None:
+    def _settled_one(self, worker: WorkerInfo, settlement: Settlement, verdict: Verdict) -> None:
+        claim, move = settlement.claim, settlement.move
+        label = self._label(worker, claim.type)
+        if verdict is Verdict.CANCELLED:
+            self._of("completed", label, Status.CANCELLED.value).inc()
+        if verdict is not Verdict.APPLIED:
+            return
+        if settlement.ran is not None:
+            self._of("execution", label).observe(settlement.ran.total_seconds())
         if move is Move.RELEASE:
-            self._of("released", label).inc(count)
-        if move in (Move.RETRY, Move.FAIL):
-            number = str(attempt) if attempt < MANY_ATTEMPTS else f"{MANY_ATTEMPTS}+"
-            self._of("failed_attempts", label, number).inc(count)
+            self._of("released", label).inc()
+            return
+        attempt = str(claim.attempt) if claim.attempt < MANY_ATTEMPTS else f"{MANY_ATTEMPTS}+"
+        self._of("failed_attempts", label, attempt).inc()
         if move is Move.FAIL:
-            self._of("failed", label).inc(count)
-        if move in ENDS:
-            self._of("completed", label, ENDS[move]).inc(count)
+            self._of("failed", label).inc()
+            self._of("completed", label, Status.FAILED.value).inc()
 
     def _rescued(self, event: RunsRescued) -> None:
         for one in event.rescued:
@@ -430,9 +431,6 @@ def check_folder() -> None:
     folder = os.environ.get(MULTIPROC_DIR)
     if folder is not None and not os.path.isdir(folder):
         raise UsageError(f"{MULTIPROC_DIR}={folder!r} is no folder: make it, or unset the variable")
-
-
-ENDS = {Move.SUCCEED: Status.SUCCEEDED.value, Move.FAIL: Status.FAILED.value}
 
 
 def observe_all(histogram: Any, values: Iterable[float]) -> None:

@@ -258,9 +258,9 @@ class TestDocker:
         migrate(one_database_url)
         shutil.copy(DEPLOY / "work.py", tmp_path)
         # Not for everybody, as within a container, but for this machine alone.
-        here = {"0.0.0.0": "127.0.0.1", "9100": str(free_port())}  # noqa: S104
+        here = {"0.0.0.0": "127.0.0.1", "9095": str(free_port())}  # noqa: S104
         name, *arguments = [here.get(part, part) for part in json.loads(instructions("CMD")[-1])]
-        check = instructions("HEALTHCHECK")[0].partition("CMD ")[2].replace("9100", here["9100"])
+        check = instructions("HEALTHCHECK")[0].partition("CMD ")[2].replace("9095", here["9095"])
         program, *rest = json.loads(check)
         assert (name, program) == ("worker", "python")
 

@@ -23,7 +23,7 @@ from servers import open_folder
 
 GUIDE = ROOT / "docs/guide.md"
 MARK = "--- line "
-PORT = "9100"
+PORT = "9095"
 """Where the guide serves metrics. Its reader has this port free; who runs the tests may not."""
 INSTALL = "Install"
 PATIENCE = 240
