@@ -109,7 +109,9 @@ class Sampler(threading.Thread):
                 self._log.failed(exc)
         else:
             self._log.worked()
-            self._report.tell(BacklogSampled(self._worker, stats, unroutable))
+            # A worker that has stopped tells nothing more.
+            if not self._is_stopping:
+                self._report.tell(BacklogSampled(self._worker, stats, unroutable))
         now = time.monotonic()
         self._backlog_at = now + rest_of_look(now - began_at)
 
