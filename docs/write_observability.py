@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from simpleworkflow import OpenTelemetry
 from simpleworkflow.core import events
 from simpleworkflow.core.records import Claim, new_run
-from simpleworkflow.observers.prometheus import SERIES
+from simpleworkflow.observers.series import SERIES
 
 DOCUMENT = Path(__file__).with_name("observability.md")
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from simpleworkflow.core.errors import UsageError
 from simpleworkflow.core.storable import check_int
-from simpleworkflow.observers.prometheus import MULTIPROC_DIR, SERIES, check_folder
+from simpleworkflow.observers.prometheus import MULTIPROC_DIR, check_folder
+from simpleworkflow.observers.series import SERIES
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

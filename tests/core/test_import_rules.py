@@ -104,7 +104,7 @@ ROOMS = [
     ),
     Room(
         "endpoints",
-        may=("core", "observers.prometheus"),
+        may=("core", "observers.prometheus", "observers.series"),
         when_used=("prometheus_client",),
     ),
     Room(

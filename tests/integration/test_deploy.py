@@ -25,7 +25,7 @@ from servers import Unavailable
 
 from simpleworkflow import IntentPoller, migrate
 from simpleworkflow.cli.worker import command as worker_command
-from simpleworkflow.observers.prometheus import SERIES
+from simpleworkflow.observers.series import SERIES
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

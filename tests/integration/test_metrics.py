@@ -33,7 +33,8 @@ from simpleworkflow.core.events import (
 )
 from simpleworkflow.core.roster import Announcement
 from simpleworkflow.core.routing import Route
-from simpleworkflow.observers.prometheus import EXECUTION, GROUPS, PICKUP, SERIES, observe_all
+from simpleworkflow.observers.prometheus import observe_all
+from simpleworkflow.observers.series import EXECUTION, GROUPS, PICKUP, SERIES
 from simpleworkflow.testing import FakeClock
 from simpleworkflow.worker import sampler
 
