@@ -56,7 +56,8 @@ class LogEvents:
                 _refused(event)
             case RunsRescued():
                 for one in event.rescued:
-                    _log(logging.WARNING, one.settlement.claim, "%s", one.settlement.error)
+                    claim, error = one.settlement.claim, one.settlement.error
+                    _log(logging.WARNING, claim, "run %s (%s): %s", claim.run_id, claim.type, error)
             case RunLost():
                 words = "the lease of run %s is lost: another worker has it, or it has ended"
                 _log(logging.WARNING, event.claim, words, event.claim.run_id)
