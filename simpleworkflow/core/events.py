@@ -289,7 +289,7 @@ class WorkerSampled:
 
 @frozen
 class BacklogSampled:
-    """What waits in the store, now and then.
+    """What waits in the store, now and then; where anyone is told of `WorkerSampled` too.
 
     Args:
         worker: who asked.

@@ -54,9 +54,10 @@ LOOK_SHARE = 0.2
 """How late an answer may come, as a share of the time that was waited for it."""
 
 
-LOOK_EVERY, LOOK_REST = 15.0, 100
+LOOK_EVERY, LOOK_REST, LOOK_REST_OF_EACH = 15.0, 100, 10
 """Seconds from one look at what waits in the store to the next, at least; and how many times as
-long as the look took, so that a worker never spends more than a hundredth of its time on it."""
+long as the look took, at least and for each worker at work: one never spends more than a hundredth
+of its time on it, and all of them together no more than a tenth of a connection's."""
 
 
 @frozen
@@ -150,6 +151,11 @@ def pause_of_wait(waited: float) -> float:
     return min(LONGEST_LOOK, max(FIRST_LOOK, LOOK_SHARE * waited))
 
 
-def rest_of_look(seconds: float) -> float:
-    """Return the seconds until a worker looks again at what waits, after a look of so many."""
-    return max(LOOK_EVERY, LOOK_REST * seconds)
+def rest_of_look(seconds: float, workers: int = 1) -> float:
+    """Return the seconds until a worker looks again at what waits, after a look of so many.
+
+    Args:
+        seconds: how long the look took.
+        workers: how many workers are at work, each of which looks.
+    """
+    return max(LOOK_EVERY, seconds * max(LOOK_REST, LOOK_REST_OF_EACH * workers))

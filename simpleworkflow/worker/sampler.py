@@ -16,7 +16,7 @@ from simpleworkflow.core.errors import StoreUnavailable
 from simpleworkflow.core.events import BacklogSampled, WorkerInfo, WorkerSampled
 from simpleworkflow.core.lease import heartbeat_interval
 from simpleworkflow.core.pacing import rest_of_look
-from simpleworkflow.core.roster import unserved
+from simpleworkflow.core.roster import Worker, unserved
 from simpleworkflow.core.routing import Route
 from simpleworkflow.core.store import Roster, RunAdmin, Store
 from simpleworkflow.report import Report
@@ -24,7 +24,6 @@ from simpleworkflow.worker.log import StateLog
 
 EVERY = 5.0
 """Seconds from one look at the worker to the next, at most: a few for each scrape of metrics."""
-
 
 STOP_TIMEOUT = 1.0
 """Seconds that a stop waits for what is asked of the store: others may need what it still holds."""
@@ -66,8 +65,12 @@ class Sampler(threading.Thread):
         self._log = StateLog("looking at what waits")
 
     def begin(self) -> None:
-        """Start the thread, if anyone listens; where the system gives none, nobody is told."""
-        if self._report.hears(WorkerSampled) or self._report.hears(BacklogSampled):
+        """Start the thread, where anyone wants to know how the worker is, as metrics do.
+
+        For the log alone, which would tell of types that nobody serves, the store is not asked.
+        Where the system gives no thread, nobody is told.
+        """
+        if self._report.hears(WorkerSampled):
             with suppress(RuntimeError):
                 self.start()
 
@@ -96,10 +99,10 @@ class Sampler(threading.Thread):
     def _tell_of_backlog(self) -> None:
         if self._admin is None or not self._report.hears(BacklogSampled):
             return
-        began_at = time.monotonic()
+        began_at, at_work = time.monotonic(), 1
         try:
             stats = self._admin.stats()
-            unroutable = self._unroutable(stats)
+            workers = self._workers()
         except StoreUnavailable:
             # Who polls for runs meets it too, and tells.
             pass
@@ -109,23 +112,28 @@ class Sampler(threading.Thread):
                 self._log.failed(exc)
         else:
             self._log.worked()
+            at_work = max(at_work, sum(worker.is_alive for worker in workers or ()))
+            unroutable = None if workers is None else self._unroutable(stats, workers)
             # A worker that has stopped tells nothing more.
             if not self._is_stopping:
                 self._report.tell(BacklogSampled(self._worker, stats, unroutable))
         now = time.monotonic()
-        self._backlog_at = now + rest_of_look(now - began_at)
+        self._backlog_at = now + rest_of_look(now - began_at, at_work)
 
-    def _unroutable(self, stats: Sequence[TypeStats]) -> list[str] | None:
-        """Return the types that wait for want of a worker; None where that cannot be known."""
+    def _workers(self) -> list[Worker] | None:
+        """Return who is at work; None where that cannot be known."""
         if self._roster is None:
             return None
         try:
-            workers = self._roster.workers()
+            return self._roster.workers()
         except StoreUnavailable:
             raise
         except Exception:
             # Such as a database without the table. The announcer meets it too, and tells.
             return None
+
+    def _unroutable(self, stats: Sequence[TypeStats], workers: Sequence[Worker]) -> list[str]:
+        """Return the types that wait for want of a worker."""
         own = self._route()
         due = {each.type: each.oldest_due for each in stats if each.oldest_due is not None}
         # This worker may not have announced itself yet, or never can.

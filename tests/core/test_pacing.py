@@ -174,7 +174,8 @@ def test_looks_become_rarer_the_longer_one_waits() -> None:
 def test_a_look_at_what_waits_costs_a_hundredth_of_the_time() -> None:
     """Every 15 s, and where it takes long, after a hundred times as long."""
     assert rest_of_look(0) == rest_of_look(0.15) == 15.0
-    assert rest_of_look(2) == 200.0
+    assert rest_of_look(2) == rest_of_look(2, workers=10) == 200.0
+    assert rest_of_look(2, workers=30) == 600.0
 
 
 @given(st.floats(0, 10**6))
