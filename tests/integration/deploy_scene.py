@@ -26,7 +26,7 @@ from pathlib import Path
 
 from simpleworkflow import IntentPoller, PermanentFailure, RetryAfter
 
-poller = IntentPoller.from_env(poll_interval=0.1, concurrency=1)
+poller = IntentPoller.from_env(poll_interval=0.1, lease_duration=2, concurrency=1)
 
 
 @poller.handler("deploy.quick.v1")
@@ -119,8 +119,7 @@ class Scene:
         self._held = [self._client.submit("deploy.held.v1", {}, run_at=since).id for _ in range(3)]
         for name in ("stopped", "killed"):
             self._start(name, "deploy.held.%")
-        # Of a shorter lease there would be nothing left when the worker next tells of it.
-        self._start("cut_off", "deploy.quick.%", url=self._proxy.url, lease=10)
+        self._start("cut_off", "deploy.quick.%", url=self._proxy.url)
         for name in ("stopped", "killed"):
             self._workers[name].wait_until((self._folder / f"{name} holds").exists)
         self._are_watched("stopped", "killed", "cut_off")
@@ -171,7 +170,7 @@ class Scene:
         for run in runs:
             self._client.wait(run, timeout=PATIENCE)
 
-    def _start(self, name: str, types: str, *, url: str | None = None, lease: int = 2) -> None:
+    def _start(self, name: str, types: str, *, url: str | None = None) -> None:
         self._workers[name] = self._stack.enter_context(
             worker(
                 self._folder,
@@ -180,7 +179,6 @@ class Scene:
                 DATABASE_URL=url or self._url,
                 WORKER_ID=name,
                 WORKER_TYPE_PREFIXES=types,
-                WORKER_LEASE_DURATION=str(lease),
             )
         )
 
