@@ -76,6 +76,7 @@ class Session:
         self._is_stopping = False
         self._is_urgent = False
         self._served = self._claimable = Route(())
+        self._told_route = registry.route
         self._rng = Random()
         self._log = StateLog("polling for runs")
         self._failures = 0
