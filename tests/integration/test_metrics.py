@@ -359,6 +359,7 @@ def test_runs_that_were_claimed_and_never_began_are_released(metrics, read):
             poller.stop()
             until(lambda: read("run_released_total", type="t.v1") == 5)
             end.set()
+            until(lambda: read.of_type("t.v1").get("succeeded") == 1)
     finally:
         end.set()
     assert read.of_type("t.v1") == {
