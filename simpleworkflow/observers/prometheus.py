@@ -160,12 +160,16 @@ class PrometheusMetrics(MetricsCollector):
         worker = event.worker
         self._patterns[worker.id] = event.patterns
         for pattern in event.patterns:
-            # From the beginning, so that the first failure is seen as a change.
-            for name in ("claimed", "failed", "lost", "rescued", "released", "depth", "oldest"):
-                self._of(name, str(pattern))
+            label = str(pattern)
+            # From the beginning, so that the first of a kind is seen as a change.
+            for name, series in SERIES.items():
+                if series.labels == ("type",):
+                    self._of(name, label)
             for status in TERMINAL:
-                self._of("completed", str(pattern), status.value)
-        self._of("polls", worker.worker_id)
+                self._of("completed", label, status.value)
+            self._of("failed_attempts", label, "0")
+        for name in ("polls", "settle_size", "settle_time"):
+            self._of(name, worker.worker_id)
 
     def _stopped(self, event: WorkerStopped) -> None:
         worker = event.worker

@@ -335,7 +335,7 @@ def test_a_run_that_is_given_back_by_a_shutdown_is_counted(store_url, client, me
     finally:
         end.set()
     assert read.of_type("t.v1") == {"claimed": 1, "released": 1, "picked up": 1}
-    assert read.all("run_failed_attempts_total") == {}
+    assert read.all("run_failed_attempts_total") == {("t.v1", "0"): 0}
 
 
 def test_runs_that_were_claimed_and_never_began_are_released(metrics, read):
