@@ -140,7 +140,9 @@ def test_several_processes_serve_what_all_of_them_count(folder, url, client):
         asked.until_ready("shop-1", "shop-2")
         met = [client.submit("meet.v1", 2).id for _ in range(2)]
         program.wait_until(has(client, "succeeded", *met))
-        asked.until(lambda: asked.value("run_execution_duration_seconds_count") == [2])
+        asked.until(
+            lambda: asked.value("run_execution_duration_seconds_count", type="meet.%") == [2]
+        )
         assert asked.value("run_completed_total", type="meet.%", status="succeeded") == [2]
         for name in ("shop-1", "shop-2"):
             assert asked.value("worker_capacity", worker_id=name) == [1]
@@ -156,7 +158,9 @@ def test_a_worker_that_dies_counts_on_where_it_was(folder, url, client):
         asked.until_ready("shop-1", "shop-2")
         met = [client.submit("meet.v1", 2).id for _ in range(2)]
         program.wait_until(has(client, "succeeded", *met))
-        asked.until(lambda: asked.value("run_execution_duration_seconds_count") == [2])
+        asked.until(
+            lambda: asked.value("run_execution_duration_seconds_count", type="meet.%") == [2]
+        )
         [metrics] = left_over(folder)
         files = {path.name for path in (folder / "temporary" / metrics).iterdir()}
         os.kill(below(program.process.pid)[0].pid, signal.SIGKILL)
@@ -169,7 +173,9 @@ def test_a_worker_that_dies_counts_on_where_it_was(folder, url, client):
             path.unlink()
         met = [client.submit("meet.v1", 2).id for _ in range(2)]
         program.wait_until(has(client, "succeeded", *met))
-        asked.until(lambda: asked.value("run_execution_duration_seconds_count") == [4])
+        asked.until(
+            lambda: asked.value("run_execution_duration_seconds_count", type="meet.%") == [4]
+        )
         assert asked.value("run_completed_total", type="meet.%", status="succeeded") == [4]
         # A worker that dies again and again does not fill the disk.
         assert {path.name for path in (folder / "temporary" / metrics).iterdir()} == files
