@@ -218,13 +218,12 @@ class PrometheusMetrics(MetricsCollector):
         self._of("settle_size", worker_id).observe(len(event.settled))
         self._of("settle_time", worker_id).observe(event.seconds)
         succeeded = defaultdict(list)
-        for one in event.settled:
-            settlement = one.settlement
+        for settlement, verdict, _ in event.settled:
             # Most of them by far, and together: what every run costs counts.
-            if settlement.move is Move.SUCCEED and one.verdict is Verdict.APPLIED:
+            if verdict is Verdict.APPLIED and settlement.move is Move.SUCCEED:
                 succeeded[settlement.claim.type].append(settlement.ran)
             else:
-                self._settled_one(event.worker, settlement, one.verdict)
+                self._settled_one(event.worker, settlement, verdict)
         for type_, times in succeeded.items():
             label = self._label(event.worker, type_)
             self._of("completed", label, Status.SUCCEEDED.value).inc(len(times))

@@ -155,7 +155,8 @@ class Settler(threading.Thread):
             self._refused(held, settlement, answer)
         self._held.drop(held)
         if self._is_heard:
-            settled.append(RunSettled(settlement, answer.verdict, error))
+            # Past the named tuple's own way, which takes three times as long.
+            settled.append(tuple.__new__(RunSettled, (settlement, answer.verdict, error)))
         return None
 
     def _refused(self, held: HeldRun, settlement: Settlement, answer: Settled) -> None:
