@@ -141,7 +141,8 @@ class Keeper(threading.Thread):
             self._is_stopping = self._is_stopping or for_good
             self._asked_to_end.set()
             if self._process is not None and (for_good or not is_asked):
-                self._process.terminate()
+                # Two of one kind may arrive as one, and the second would go unheard.
+                self._process.send_signal(signal.SIGINT if is_asked else signal.SIGTERM)
 
     def kill(self) -> bool:
         """Kill the process, and say whether there was one."""

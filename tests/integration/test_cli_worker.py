@@ -241,7 +241,8 @@ def test_a_second_signal_gives_the_runs_back(folder, url, client):
 DEAF = """
 import signal
 threading.Thread(target=threading.Event().wait).start()
-signal.signal(signal.SIGTERM, lambda *_: None)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: None)
 poller = poller.with_options(shutdown_timeout=0)
 """
 """Keeps its process, once the poller has stopped, and hears no signal then."""
