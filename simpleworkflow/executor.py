@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
@@ -105,16 +105,13 @@ class ExecutorRegistry:
         """What is served."""
         return self._route
 
-    @property
-    def patterns(self) -> Sequence[TypePattern]:
-        """What executors are registered for, sorted."""
-        return sorted(self._registrations, key=str)
+    def inside(self, type_prefixes: Route | None) -> list[TypePattern]:
+        """Return the patterns of which a worker of these prefixes claims something, sorted."""
+        return sorted((p for p in self._registrations if _is_claimed(p, type_prefixes)), key=str)
 
     def outside(self, type_prefixes: Route | None) -> list[TypePattern]:
         """Return the patterns that a worker of these prefixes never claims."""
-        if type_prefixes is None:
-            return []
-        return [p for p in self._route.patterns if not Route((p,)).within(type_prefixes)]
+        return [p for p in self._route.patterns if not _is_claimed(p, type_prefixes)]
 
     def find(self, type_: str) -> Registration | None:
         """Return what serves this type; None when nothing does."""
@@ -130,6 +127,10 @@ class ExecutorRegistry:
 
 def _reader_of(payload_type: Any) -> Callable[[str], Any] | None:
     return None if payload_type is None else codec_of(payload_type).read
+
+
+def _is_claimed(pattern: TypePattern, type_prefixes: Route | None) -> bool:
+    return type_prefixes is None or bool(Route((pattern,)).within(type_prefixes))
 
 
 def _is_coroutine_function(function: ExecutorFunction) -> bool:

@@ -25,7 +25,7 @@ from simpleworkflow.core.events import (
 from simpleworkflow.core.health import ready_for
 from simpleworkflow.core.pacing import MAX_HELD, Pacing, pause_after_failures
 from simpleworkflow.core.records import Claim, Crashed
-from simpleworkflow.core.routing import Route, TypePattern
+from simpleworkflow.core.routing import Route
 from simpleworkflow.core.store import Roster, RunAdmin, ScheduleStore, Store, Wakeups
 from simpleworkflow.executor import ExecutorRegistry
 from simpleworkflow.report import Report
@@ -138,7 +138,9 @@ class Session:
         ends_at = None if timeout is None else time.monotonic() + timeout
         self._began_at = time.monotonic()
         self._told_route = self._registry.route
-        self._report.tell(WorkerStarted(self._worker, self._patterns()))
+        self._report.tell(
+            WorkerStarted(self._worker, self._registry.inside(self._settings.type_prefixes))
+        )
         self._heartbeat.start()
         self._settler.start()
         if self._retention is not None:
@@ -276,12 +278,9 @@ class Session:
         """Tell who serves what was claimed: after the store has answered, for it may be new."""
         if self._registry.route is not self._told_route:
             self._told_route = self._registry.route
-            self._report.tell(ExecutorsChanged(self._worker, self._patterns()))
-
-    def _patterns(self) -> list[TypePattern]:
-        """Return what executors are registered for, without what is never claimed here."""
-        patterns, prefixes = self._registry.patterns, self._settings.type_prefixes
-        return [p for p in patterns if prefixes is None or Route((p,)).within(prefixes)]
+            self._report.tell(
+                ExecutorsChanged(self._worker, self._registry.inside(self._settings.type_prefixes))
+            )
 
     def _rescue_if_due(self) -> int:
         now = time.monotonic()
