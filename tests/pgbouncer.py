@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
+from ports import free_port
 from servers import Server, Unavailable
 
 CONFIGURATION = """
@@ -58,7 +58,7 @@ class PgBouncer:
         """Start it; raise Unavailable where it is not installed."""
         program = _program()
         target = urlsplit(self._server.url)
-        port = _free_port()
+        port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="simpleworkflow-pgbouncer-", dir="/tmp"))
         configuration = self._folder / "pgbouncer.ini"
         configuration.write_text(
@@ -140,10 +140,3 @@ def _program() -> str:
     if program is None:
         raise Unavailable("no PgBouncer: the program pgbouncer is not installed")
     return program
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,9 +18,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import yaml
+from ports import free_port
 from servers import Unavailable
-
-BELOW_CONNECTIONS = range(20_000, 30_000)
 
 SCRAPE_SECONDS = 1
 """Seconds from one scrape to the next, and between the points of an answer."""
@@ -158,18 +155,6 @@ def program_of(name: str) -> str:
     if found is None:
         raise Unavailable(f"no Prometheus: the program {name} is not installed")
     return found
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens, for use within some seconds.
-
-    It is none of those that the kernel gives to connections, one of which might have it by then.
-    """
-    while True:
-        port = random.choice(BELOW_CONNECTIONS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _is_number(point: tuple[float, str]) -> bool:

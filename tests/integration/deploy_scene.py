@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from ports import free_port
 from programs import Program
-from prometheus import Prometheus, free_port
+from prometheus import Prometheus
 from proxy import Proxy
 from workers import PATIENCE
 

@@ -20,7 +20,8 @@ import pytest
 import yaml
 from deploy_scene import WORKER_IDS, Scene, worker
 from grafana import ALL, Dashboard, Query
-from prometheus import SCRAPE_SECONDS, Prometheus, free_port, program_of
+from ports import free_port
+from prometheus import SCRAPE_SECONDS, Prometheus, program_of
 from servers import Unavailable
 
 from simpleworkflow import IntentPoller, migrate

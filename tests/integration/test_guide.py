@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from documents import ROOT, Block, blocks_in
+from ports import free_port
 from servers import open_folder
 
 GUIDE = ROOT / "docs/guide.md"
@@ -48,12 +48,7 @@ def steps() -> list[Block]:
 def script_of(blocks: list[Block]) -> str:
     """One shell script of all that is typed, and of all files that are written."""
     script = "\n".join(["set -e", AT_THE_END, *map(_as_shell, blocks), ""])
-    return script.replace(PORT, str(_free_port()))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    return script.replace(PORT, str(free_port()))
 
 
 def _as_shell(block: Block) -> str:
