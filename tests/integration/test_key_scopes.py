@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
-from random import Random
 
 import foreign
 import psycopg
 import pytest
+from key_racers import KEYS, THREADS, submit_all
 from servers import schema_of, without_schema
 
 from simpleworkflow import Client, StoreError, open_store
 from simpleworkflow.core.routing import Route
 
-PROCESSES = THREADS = 4
-KEYS = [f"key-{n}" for n in range(20)]
-
-
-def submit_all(url: str, seed: int) -> list[tuple[str, str, bool]]:
-    """Submit every key by several threads, each in an order of its own; say what was answered."""
-    with Client(url) as client, ThreadPoolExecutor(THREADS) as pool:
-
-        def submit_in_some_order(order: int) -> list[tuple[str, str, bool]]:
-            answers = []
-            for key in Random(order).sample(KEYS, len(KEYS)):
-                answer = client.submit("t.v1", {}, idempotency_key=key, key_scope="active")
-                answers.append((key, answer.id, answer.created))
-            return answers
-
-        orders = range(seed * THREADS, (seed + 1) * THREADS)
-        return [one for answers in pool.map(submit_in_some_order, orders) for one in answers]
+PROCESSES = 4
 
 
 def test_free_keys_raced_by_processes_are_one_run_each(one_database_url):
