@@ -1,7 +1,7 @@
 """Many producers that submit the same idempotency keys, each in an order of its own.
 
-A module of its own, because processes that are spawned must find it by name, which they do not find
-a test module by.
+A module of its own: a process that is spawned imports what it runs by its name, and no test module
+is on the path.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from threading import Barrier, Thread
@@ -43,7 +44,7 @@ TICK = timedelta(microseconds=1)
 A_TYPE = "media.thumb.v1"
 NO_SUCH_RUN = "00000000-0000-4000-8000-000000000000"
 PATIENCE = 30.0
-"""Seconds until threads that wait for each other are given up."""
+"""Seconds until threads are given up that wait for each other, or get nothing done."""
 
 T = TypeVar("T")
 
@@ -215,6 +216,11 @@ def event_types(store: Store, run_id: str) -> list[str]:
     return [str(event.type) for event in events(store, run_id)]
 
 
+def deadline() -> float:
+    """Return when to give up what begins now, by the monotonic clock."""
+    return time.monotonic() + PATIENCE
+
+
 def together(actions: Sequence[Callable[[], T]]) -> list[T]:
     """Do all of these at the same moment, each on its own thread, and return what each gave."""
     barrier = Barrier(len(actions), timeout=PATIENCE)
@@ -234,8 +240,9 @@ def together(actions: Sequence[Callable[[], T]]) -> list[T]:
     ]
     for thread in threads:
         thread.start()
+    end = deadline()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(max(0.0, end - time.monotonic()))
     if errors:
         raise errors[0]
     assert len(results) == len(actions), "some threads still wait for each other"

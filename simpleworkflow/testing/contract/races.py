@@ -20,11 +20,11 @@ from simpleworkflow.testing.contract.examination import (
     A_TYPE,
     HALF_MINUTE,
     MINUTE,
-    PATIENCE,
     Examination,
     ask,
     claim,
     claim_one,
+    deadline,
     failed,
     get,
     rescue,
@@ -250,7 +250,7 @@ class RaceLaws(Examination):
 
 def until_all(got: list[str], count: int, take: Callable[[], list[Claim]]) -> None:
     """Take until all workers together have so many: a locked run may be passed over at first."""
-    end = time.monotonic() + PATIENCE
+    end = deadline()
     while len(got) < count and time.monotonic() < end:
         got += [c.run_id for c in take()]
 
