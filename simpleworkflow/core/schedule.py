@@ -37,6 +37,11 @@ MAX_CRON_CHARS = 200
 
 _MINUTE = timedelta(minutes=1)
 
+_EACH_MACHINES_OWN = frozenset({"localtime", "posixrules"})
+"""Files beside the zones': tickers on two machines would fire one schedule at two times."""
+
+_NAME_A_ZONE = "give a name of the IANA's list, such as 'Europe/Zurich' or 'UTC'"
+
 
 class CatchUp(StrEnum):
     """What becomes of firings that nobody was there for."""
@@ -282,13 +287,16 @@ def _instants(wall: datetime, zone: tzinfo) -> list[datetime]:
 def _zone(timezone: str) -> tzinfo:
     from zoneinfo import ZoneInfo
 
+    if timezone in _EACH_MACHINES_OWN:
+        raise InvalidSchedule(
+            f"timezone={shown(timezone)} is another zone on another machine: {_NAME_A_ZONE}"
+        )
     try:
         return ZoneInfo(timezone)
     # The name of a folder, or of what is no zone, fails in many ways.
     except (KeyError, ValueError, OSError, TypeError) as exc:
         raise InvalidSchedule(
-            f"timezone={shown(timezone)} is no zone that this machine knows: give a name of the "
-            "IANA's list, such as 'Europe/Zurich' or 'UTC'"
+            f"timezone={shown(timezone)} is no zone that this machine knows: {_NAME_A_ZONE}"
         ) from exc
 
 

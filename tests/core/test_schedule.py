@@ -261,6 +261,8 @@ def test_a_line_with_a_star_fires_whenever_the_clock_shows_it(
         ("\0 * * * *", "UTC", "bad minute"),
         ("0 9 * * 1", "Mars/Olympus", "is no zone that this machine knows"),
         ("0 9 * * 1", "Europe", "is no zone"),
+        ("0 9 * * 1", "localtime", "is another zone on another machine"),
+        ("0 9 * * 1", "posixrules", "is another zone on another machine"),
         ("0 9 * * 1", "", "is no zone"),
         ("0 9 * * 1", "../../etc/passwd", "is no zone"),
         ("0 9 * * 1", "\0", "is no zone"),
