@@ -145,7 +145,7 @@ class RunsClaimed:
 
 @frozen
 class RunStarted:
-    """An executor is about to be called; a context manager in answer is around its call.
+    """An executor is about to be called; a context manager in answer is around the attempt.
 
     Args:
         worker: whose.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from random import Random
+from typing import cast
 
 from simpleworkflow.core.decide import decide, outcome_of
 from simpleworkflow.core.errors import NotStorable, PayloadMismatch, UsageError
@@ -53,59 +54,90 @@ def execute(
         timeout: seconds after which a coroutine is cancelled; None is no limit.
         max_result_bytes: a larger result fails the run for good: the work is done, and another
             attempt would do it again.
-        around: the executor is called, or awaited, inside of it; None is nothing.
+        around: the attempt goes on inside of it, and it sees why one fails; it never raises itself.
+            None is nothing.
     """
     try:
         run = WorkflowRun(claim, lease, registration.read_payload)
     except BaseException as exc:
-        return _unreadable(exc, around), exc
+        unreadable = _unreadable(exc), exc
+        if around is not None:
+            # What would be around the executor sees why it is not called.
+            around.__enter__()
+            _leave(around, unreadable)
+        return unreadable
+    if around is None or registration.is_coroutine:
+        called = _called(registration, run, max_result_bytes)
+    else:
+        around.__enter__()
+        called = _called(registration, run, max_result_bytes)
+        _leave(around, called)
+    if isinstance(called, tuple):
+        return called
+    # A coroutine function's code runs from here on; of any other, something of it has run.
+    is_inside = around is not None and registration.is_coroutine
+    return _awaited(called, timeout, max_result_bytes, around if is_inside else None)
+
+
+def _leave(around: Around, called: Executed | Awaitable[object]) -> None:
+    """Let what is around an attempt see how it ended: a result that cannot be stored fails it."""
+    error = called[1] if isinstance(called, tuple) else None
+    if error is None:
+        around.__exit__(None, None, None)
+    else:
+        around.__exit__(type(error), error, error.__traceback__)
+
+
+def _unreadable(error: BaseException) -> Failed:
+    """Return the outcome of a run whose payload cannot be read, so that no executor is called."""
+    if isinstance(error, (NotStorable, PayloadMismatch)):
+        return Failed(str(error), is_permanent=True)
+    # Of the payload's class, whose code is the user's as the executor is.
+    return _outcome_of(error)
+
+
+def _called(
+    registration: Registration, run: WorkflowRun, max_bytes: int
+) -> Executed | Awaitable[object]:
+    """Call the executor; return what came of it, or what is to be awaited. Never raises."""
     try:
-        if around is None or registration.is_coroutine:
-            result = registration.function(run)
-        else:
-            with around:
-                result = registration.function(run)
+        result = registration.function(run)
     except BaseException as exc:
         # SystemExit and the like included: an executor never ends the worker.
         return _outcome_of(exc), exc
     if hasattr(result, "__await__"):
-        # A coroutine function's code runs from here on; of any other, something of it has run.
-        is_inside = around is not None and registration.is_coroutine
-        return _awaited(result, timeout, max_result_bytes, around if is_inside else None)
-    return _returned(result, max_result_bytes)
-
-
-def _unreadable(error: BaseException, around: Around | None) -> Failed:
-    """Return the outcome of a run whose payload cannot be read, so that no executor is called."""
-    if isinstance(error, (NotStorable, PayloadMismatch)):
-        outcome = Failed(str(error), is_permanent=True)
-    else:
-        # Of the payload's class, whose code is the user's as the executor is.
-        outcome = _outcome_of(error)
-    if around is not None:
-        # What would be around the executor sees why it is not called.
-        with suppress(BaseException), around:
-            raise error
-    return outcome
+        return cast("Awaitable[object]", result)
+    return _returned(result, max_bytes)
 
 
 async def _awaited(
     awaitable: Awaitable[object],
     timeout: float | None,
-    max_result_bytes: int,
+    max_bytes: int,
     around: Around | None,
 ) -> Executed:
-    try:
-        with around or nullcontext():
-            if timeout is None:
-                result = await awaitable
-            else:
-                import asyncio
+    if around is not None:
+        around.__enter__()
+    executed = await _finished(awaitable, timeout, max_bytes)
+    if around is not None:
+        _leave(around, executed)
+    return executed
 
-                result = await asyncio.wait_for(awaitable, timeout)
+
+async def _finished(
+    awaitable: Awaitable[object], timeout: float | None, max_bytes: int
+) -> Executed:
+    """Return what came of a coroutine. Never raises."""
+    try:
+        if timeout is None:
+            result = await awaitable
+        else:
+            import asyncio
+
+            result = await asyncio.wait_for(awaitable, timeout)
     except BaseException as exc:
         return _outcome_of(exc), exc
-    return _returned(result, max_result_bytes)
+    return _returned(result, max_bytes)
 
 
 def _returned(result: object, max_bytes: int) -> Executed:

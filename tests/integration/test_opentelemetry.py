@@ -546,6 +546,27 @@ def test_a_payload_that_does_not_fit_is_recorded(url, traced):
     assert parent(process) == place(traced.span("send a.v1"))
 
 
+@pytest.mark.parametrize("is_coroutine", [False, True], ids=["function", "coroutine"])
+def test_a_result_that_cannot_be_stored_is_recorded(url, traced, is_coroutine):
+    """The executor returned, but its attempt has failed, and so has the span."""
+
+    async def work_later(run):
+        return {1, 2}
+
+    poller = traced.poller(url)
+    poller.register_executor("a.v1", work_later if is_coroutine else lambda run: {1, 2})
+    with traced.client(url) as client:
+        run_id = client.submit("a.v1", {}).id
+        poller.drain(PATIENCE)
+        run = client.get(run_id)
+    assert run.status == "failed"
+    process = traced.span("process a.v1")
+    assert process["status"]["status_code"] == "ERROR"
+    assert "result is a set" in process["status"]["description"]
+    [event] = process["events"]
+    assert run.last_error.startswith(f"{event['attributes']['exception.type']}: result is a set")
+
+
 def test_a_key_that_is_taken_names_the_run_that_has_it(url, traced):
     """The id on the span is that of a run which exists."""
     with traced.client(url) as client:
