@@ -24,8 +24,8 @@ the file `.env` of the current folder. `worker` takes the one that its poller wa
 `--store` names another. A URL on the command line stands in the machine's list of processes, its
 password with it; a variable does not.
 
-**`--json`**, of every command that answers with data, prints JSON in place of text: one value,
-instants in ISO 8601, durations in seconds.
+**`--json`** prints JSON in place of text: one value, instants in ISO 8601, durations in seconds.
+`worker` and `ticker` answer nothing; with `--log-format json` they log one object a line.
 
 **Errors** are one line on standard error. The exit code says of which kind:
 

@@ -16,6 +16,8 @@ from simpleworkflow.cli.demo_screen import Screen
 from simpleworkflow.cli.demo_team import NAMES, Team
 from simpleworkflow.cli.demo_work import FEWEST_RUNS
 from simpleworkflow.cli.errors import OneLineError, StoppedError
+from simpleworkflow.cli.options import json_option
+from simpleworkflow.cli.output import print_json
 from simpleworkflow.embedded import EmbeddedPostgres
 
 LOOK_INTERVAL = 0.1
@@ -37,22 +39,26 @@ SECONDS_A_RUN = 0.1
     show_default=True,
     help="How many runs to submit.",
 )
-def command(store: str | None, runs: int) -> None:
+@json_option
+def command(store: str | None, runs: int, is_json: bool) -> None:
     """Show two workers on a few hundred runs, and their end.
 
     Starts a private PostgreSQL in a temporary folder, two worker processes, and submits runs of six
     types. Leaves nothing behind, however it ends. With --store, its runs stay in that database, in
     types that begin with `demo.`.
+
+    With --json it answers what became of the runs of each type, and tells the rest on standard
+    error.
     """
     try:
         with _terminated_as_interrupted():
-            _demo(store, runs)
+            _demo(store, runs, is_json)
     except KeyboardInterrupt:
         raise StoppedError("interrupted; what the demo had started is gone") from None
 
 
-def _demo(store: str | None, runs: int) -> None:
-    screen = Screen()
+def _demo(store: str | None, runs: int, is_json: bool) -> None:
+    screen = Screen(is_aside=is_json)
     with ExitStack() as stack:
         url = store or _start_postgres(stack, screen)
         applied = migrate(url)
@@ -70,7 +76,11 @@ def _demo(store: str | None, runs: int) -> None:
         team.stop()
         stories = board.stories()
         screen.histories(stories)
-        screen.outcome(tallies(stories), seconds)
+        found = tallies(stories)
+        if is_json:
+            print_json({"seconds": seconds, "types": [tally.as_row() for tally in found]})
+        else:
+            screen.outcome(found, seconds)
     screen.note(_farewell(store))
     if wrong := [story.run.id for story in stories if not story.is_as_planned]:
         raise OneLineError(f"{len(wrong)} runs did not end as planned, such as {wrong[0]}")

@@ -110,6 +110,16 @@ class Tally:
     ended: Counter[Status]
     attempts_of: Counter[str]
 
+    def as_row(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        return {
+            "type": self.kind.type,
+            "submitted": self.submitted,
+            **{status.value: self.ended[status] for status in ENDED},
+            "attempts": self.attempts_of.total(),
+            "attempts_by_worker": dict(self.attempts_of),
+        }
+
 
 def tallies(stories: list[Story]) -> list[Tally]:
     """Return what happened, by kind."""

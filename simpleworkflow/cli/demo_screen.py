@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,6 +16,7 @@ from simpleworkflow import Event, Status
 from simpleworkflow.cli.demo_board import ENDED, Board, Story, Tally
 from simpleworkflow.cli.demo_team import NAMES
 from simpleworkflow.cli.demo_work import KINDS, Kind
+from simpleworkflow.cli.output import new_console
 
 _STYLES = {
     "created": "dim",
@@ -37,13 +35,14 @@ _ID_CHARS = 8
 
 
 class Screen:
-    """Writes to the terminal, or to whatever standard output is."""
+    """Writes to the terminal, or to whatever standard output is.
 
-    def __init__(self) -> None:
-        # A terminal that lacks a tick gets a question mark, not a traceback.
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")
-        self._console = Console(highlight=False)
+    Args:
+        is_aside: standard output is for something else, so write to standard error.
+    """
+
+    def __init__(self, *, is_aside: bool) -> None:
+        self._console = new_console(is_aside=is_aside)
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._quarters_told = 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from simpleworkflow import grants
+from simpleworkflow.cli.options import json_option
+from simpleworkflow.cli.output import print_json
 
 
 @click.command("grants")
@@ -16,7 +18,10 @@ from simpleworkflow import grants
     metavar="ROLE",
     help="Reads everything, cancels, sets back and deletes runs, and manages schedules.",
 )
-def command(schema: str, producer: str | None, worker: str | None, operator: str | None) -> None:
+@json_option
+def command(
+    schema: str, producer: str | None, worker: str | None, operator: str | None, is_json: bool
+) -> None:
     """Print the SQL that gives each role its least rights.
 
     No database is needed. Review it, and let the owner of the tables run it after
@@ -30,4 +35,8 @@ def command(schema: str, producer: str | None, worker: str | None, operator: str
     are taken as they are written, capitals included; a role that does not exist is created, without
     a password.
     """
-    click.echo(grants(schema, producer=producer, worker=worker, operator=operator), nl=False)
+    sql = grants(schema, producer=producer, worker=worker, operator=operator)
+    if is_json:
+        print_json({"sql": sql})
+    else:
+        click.echo(sql, nl=False)

@@ -1,10 +1,22 @@
-"""Reads JSON that was given on the command line, and says where it does not parse."""
+"""Reads JSON that was given to a command, and says where it does not parse."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 from simpleworkflow import UsageError
+
+
+def read_payload(text: str) -> object:
+    """Return the payload that was given: as JSON, or on standard input for `-`.
+
+    Raises:
+        UsageError: it does not parse.
+    """
+    if text == "-":
+        return parsed(sys.stdin.buffer.read(), "the payload", "standard input")
+    return parsed(text, "the payload")
 
 
 def parsed(given: str | bytes, what: str, where: str = "JSON") -> object:

@@ -20,11 +20,15 @@ _WIDEST = 10_000
 """Columns that a row may take where no terminal limits it."""
 
 
-def new_console() -> Console:
-    """Return a console on standard output; what that cannot show becomes a question mark."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    return Console(highlight=False)
+def new_console(*, is_aside: bool = False) -> Console:
+    """Return a console on standard output, or aside on standard error.
+
+    What the stream cannot show becomes a question mark.
+    """
+    stream = sys.stderr if is_aside else sys.stdout
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")
+    return Console(highlight=False, stderr=is_aside)
 
 
 def print_json(value: object) -> None:

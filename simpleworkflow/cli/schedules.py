@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from simpleworkflow import Client, Schedule
-from simpleworkflow.cli.json_text import parsed
+from simpleworkflow.cli.json_text import parsed, read_payload
 from simpleworkflow.cli.options import json_option, store_option
 from simpleworkflow.cli.output import print_json, print_rows
 
@@ -19,11 +19,12 @@ _NOT_GIVEN = object()
 """Beside None, which is a payload."""
 
 
-def _read_json(_ctx: click.Context, option: click.Parameter, text: str | None) -> object:
-    if text is None:
+def _read_json(ctx: click.Context, option: click.Parameter, text: str | None) -> object:
+    if text is None or ctx.resilient_parsing:
         return _NOT_GIVEN
-    is_argument = isinstance(option, click.Argument)
-    return parsed(text, "the payload" if is_argument else option.opts[0])
+    if option.name == "payload":
+        return read_payload(text)
+    return parsed(text, option.opts[0])
 
 
 def _schedule_options(function: Command) -> Command:
@@ -97,7 +98,10 @@ def show(schedule_id: str, store: str, is_json: bool) -> None:
 def create(
     type_: str, payload: object, cron: str, store: str, is_json: bool, **options: Any
 ) -> None:
-    """Make a schedule that submits runs of TYPE with a payload, {} unless given."""
+    """Make a schedule that submits runs of TYPE with a payload.
+
+    JSON is the payload, {} unless given; - reads it from standard input.
+    """
     with Client(store) as client:
         _print(client.schedules.create(type_, payload, cron=cron, **_given(options)), is_json)
 
@@ -105,7 +109,12 @@ def create(
 @command.command("update")
 @click.argument("schedule_id", metavar="ID")
 @click.option("--type", metavar="TYPE", help="What to run.")
-@click.option("--payload", metavar="JSON", callback=_read_json, help="What its executor gets.")
+@click.option(
+    "--payload",
+    metavar="JSON",
+    callback=_read_json,
+    help="What its executor gets; - reads standard input.",
+)
 @click.option("--cron", metavar="LINE", help="When: five fields.")
 @_schedule_options
 @store_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from simpleworkflow import Client, UsageError
 from simpleworkflow.cli.durations import duration
-from simpleworkflow.cli.json_text import parsed
+from simpleworkflow.cli.json_text import read_payload
 from simpleworkflow.cli.options import json_option, store_option
 from simpleworkflow.cli.output import print_json
 
@@ -69,19 +68,13 @@ def command(
     if headers:
         given["headers"] = dict(_header(text) for text in headers)
     with Client(store) as client:
-        submitted = client.submit(type_, _payload(payload), **given)
+        submitted = client.submit(type_, read_payload(payload), **given)
     if is_json:
         print_json({"id": submitted.id, "created": submitted.created})
         return
     click.echo(submitted.id)
     if not submitted.created:
         click.echo("nothing was submitted: this run has the key already", err=True)
-
-
-def _payload(text: str) -> object:
-    if text == "-":
-        return parsed(sys.stdin.buffer.read(), "the payload", "standard input")
-    return parsed(text, "the payload")
 
 
 def _instant(text: str) -> datetime:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -344,6 +345,21 @@ def test_the_demo_runs_in_memory(folder):
     check_outcome(shown, 60)
     check_histories(shown, 60)
     assert is_nothing_left(folder)
+
+
+def test_the_demo_answers_in_json():
+    """Standard output has the answer and nothing else."""
+    result = call("demo", "--store", f"memory://{uuid.uuid4()}", "--json")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert answer["seconds"] > 0
+    assert [row["type"] for row in answer["types"]] == [f"demo.{name}.v1" for name in DEMO_TYPES]
+    for row in answer["types"]:
+        assert row["submitted"] == row["succeeded"] + row["failed"] + row["cancelled"] > 0
+        assert row["attempts"] == sum(row["attempts_by_worker"].values())
+        assert set(row["attempts_by_worker"]) <= {"demo-1", "demo-2"}
+    assert sum(row["submitted"] for row in answer["types"]) == 300
+    assert "300 runs submitted" in result.stderr
 
 
 def test_the_demo_runs_in_a_given_database(folder, database_url):

@@ -17,16 +17,16 @@ from simpleworkflow.core.routing import Route
 EVERYTHING = Route.of(["%"])
 
 
-def call(url: str, *arguments: str) -> Result:
+def call(url: str, *arguments: str, stdin: str = "") -> Result:
     """Run `simpleworkflow schedules` in this process."""
     given = ["schedules", *arguments, "--store", url]
     wide = {"COLUMNS": "200"}
-    return CliRunner(env=wide).invoke(cli.main, given, prog_name="simpleworkflow")
+    return CliRunner(env=wide).invoke(cli.main, given, input=stdin, prog_name="simpleworkflow")
 
 
-def answer(url: str, *arguments: str):
+def answer(url: str, *arguments: str, stdin: str = ""):
     """What it answers as JSON."""
-    result = call(url, *arguments, "--json")
+    result = call(url, *arguments, "--json", stdin=stdin)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
@@ -127,6 +127,18 @@ def test_a_schedule_that_cannot_fire_says_so_in_the_list(one_database_url, one_s
     assert "@daily" in call(one_database_url, "list").stdout
 
 
+def test_a_payload_is_read_from_standard_input(one_database_url):
+    """As `submit` reads it."""
+    migrate(one_database_url)
+    id_ = answer(one_database_url, "create", "a.v1", "-", "--cron", "0 9 * * 1", stdin="[1]")["id"]
+    assert answer(one_database_url, "show", id_)["payload"] == [1]
+    assert answer(one_database_url, "update", id_, "--payload", "-", stdin="2")["payload"] == 2
+    refused = call(one_database_url, "update", id_, "--payload", "-", stdin="{")
+    assert refused.exit_code == 2
+    assert "does not parse: Expecting property name" in refused.stderr
+    assert "(standard input, line 1, column 2)" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "says"),
     [
@@ -148,7 +160,7 @@ def test_a_schedule_that_cannot_fire_says_so_in_the_list(one_database_url, one_s
         (["run", "00000000-0000-4000-8000-000000000000"], 2, "there is no schedule"),
         (["delete", "00000000-0000-4000-8000-000000000000"], 2, "there is no schedule"),
         (["update", "00000000-0000-4000-8000-000000000000"], 2, "nothing to change"),
-        (["update", "x", "--payload", "9" * 5000], 2, "--payload has a number of more than 4,300"),
+        (["update", "x", "--payload", "9" * 5000], 2, "the payload has a number of more than"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(arguments, exit_code, says):

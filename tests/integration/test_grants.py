@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -586,6 +587,8 @@ def test_the_command_prints_what_the_function_returns():
     ]:
         result = CliRunner().invoke(cli.main, ["grants", *arguments])
         assert (result.exit_code, result.stdout) == (0, sql_text)
+        in_json = CliRunner().invoke(cli.main, ["grants", "--json", *arguments])
+        assert (in_json.exit_code, json.loads(in_json.stdout)) == (0, {"sql": sql_text})
 
 
 def grantees(text: str) -> set[str]:
