@@ -87,6 +87,8 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Look until stopped."""
+        # Not at once: workers that start together would all ask, and one that drains ends soon.
+        self._backlog_at = time.monotonic() + self._every
         while True:
             self._changed.wait(self._every)
             self._changed.clear()

@@ -6,19 +6,24 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from workers import AT_ONCE, PATIENCE, a_poller
 
 from simpleworkflow import Client, IntentPoller, UsageError
+from simpleworkflow.backends.memory import MemoryStore
+from simpleworkflow.core.admin import TypeStats
 from simpleworkflow.core.events import (
     RunsClaimed,
     RunsSettled,
     RunsSubmitted,
     RunsSubmitting,
     RunStarted,
+    WorkerSampled,
 )
+from simpleworkflow.worker import sampler
 
 AROUND = (RunsSubmitting, RunStarted)
 """What may be answered with a context manager."""
@@ -249,3 +254,35 @@ def test_a_carrier_travels_with_each_run_and_the_producers_headers_win():
         many = client.submit_many([{"type": "t.v1", "payload": n} for n in range(2)])
         assert client.get(alone.id).headers == {"a": "observed", "b": 1, "c": [2]}
         assert all(client.get(run.id).headers == {"a": "observed", "b": "observed"} for run in many)
+
+
+class Watched(MemoryStore):
+    """A store in memory that counts how often somebody asked what waits in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def stats(self) -> list[TypeStats]:
+        """See RunAdmin.stats."""
+        self.looks += 1
+        return super().stats()
+
+
+def test_a_worker_looks_at_itself_at_once_and_later_at_what_waits(monkeypatch):
+    """So that a short drain does not pay for what nobody will scrape."""
+    monkeypatch.setattr(sampler, "EVERY", 3600.0)
+    sampled = threading.Event()
+
+    def observe(event: object) -> None:
+        if isinstance(event, WorkerSampled):
+            sampled.set()
+
+    store = Watched()
+    poller = IntentPoller(store, observers=[observe], lease_duration=timedelta(hours=10))
+    poller.register_executor("a.v1", lambda run: sampled.wait(PATIENCE))
+    with Client(store) as client:
+        client.submit("a.v1", {})
+        poller.drain()
+        assert sampled.is_set()
+        assert store.looks == 0
