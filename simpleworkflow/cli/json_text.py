@@ -8,15 +8,15 @@ import sys
 from simpleworkflow import UsageError
 
 
-def read_payload(text: str) -> object:
+def read_payload(text: str, what: str = "the payload") -> object:
     """Return the payload that was given: as JSON, or on standard input for `-`.
 
     Raises:
         UsageError: it does not parse.
     """
     if text == "-":
-        return parsed(sys.stdin.buffer.read(), "the payload", "standard input")
-    return parsed(text, "the payload")
+        return parsed(sys.stdin.buffer.read(), what, "standard input")
+    return parsed(text, what)
 
 
 def parsed(given: str | bytes, what: str, where: str = "JSON") -> object:

@@ -22,9 +22,8 @@ _NOT_GIVEN = object()
 def _read_json(ctx: click.Context, option: click.Parameter, text: str | None) -> object:
     if text is None or ctx.resilient_parsing:
         return _NOT_GIVEN
-    if option.name == "payload":
-        return read_payload(text)
-    return parsed(text, option.opts[0])
+    what = "the payload" if isinstance(option, click.Argument) else option.opts[0]
+    return read_payload(text, what) if option.name == "payload" else parsed(text, what)
 
 
 def _schedule_options(function: Command) -> Command:

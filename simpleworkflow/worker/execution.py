@@ -66,17 +66,16 @@ def execute(
             around.__enter__()
             _leave(around, unreadable)
         return unreadable
-    if around is None or registration.is_coroutine:
-        called = _called(registration, run, max_result_bytes)
-    else:
-        around.__enter__()
-        called = _called(registration, run, max_result_bytes)
-        _leave(around, called)
+    # A coroutine function's code runs when it is awaited; of any other, something has run by then.
+    now, later = (None, around) if registration.is_coroutine else (around, None)
+    if now is not None:
+        now.__enter__()
+    called = _called(registration, run, max_result_bytes)
+    if now is not None:
+        _leave(now, called)
     if isinstance(called, tuple):
         return called
-    # A coroutine function's code runs from here on; of any other, something of it has run.
-    is_inside = around is not None and registration.is_coroutine
-    return _awaited(called, timeout, max_result_bytes, around if is_inside else None)
+    return _awaited(called, timeout, max_result_bytes, later)
 
 
 def _leave(around: Around, called: Executed | Awaitable[object]) -> None:

@@ -61,7 +61,8 @@ class Sampler(threading.Thread):
         self._route = route
         self._changed = threading.Event()
         self._is_stopping = False
-        self._backlog_at = 0.0
+        # Not at once: workers that start together would all ask, and one that drains ends soon.
+        self._backlog_at = time.monotonic() + self._every
         self._log = StateLog("looking at what waits")
 
     def begin(self) -> None:
@@ -87,8 +88,6 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Look until stopped."""
-        # Not at once: workers that start together would all ask, and one that drains ends soon.
-        self._backlog_at = time.monotonic() + self._every
         while True:
             self._changed.wait(self._every)
             self._changed.clear()

@@ -160,7 +160,7 @@ def test_a_payload_is_read_from_standard_input(one_database_url):
         (["run", "00000000-0000-4000-8000-000000000000"], 2, "there is no schedule"),
         (["delete", "00000000-0000-4000-8000-000000000000"], 2, "there is no schedule"),
         (["update", "00000000-0000-4000-8000-000000000000"], 2, "nothing to change"),
-        (["update", "x", "--payload", "9" * 5000], 2, "the payload has a number of more than"),
+        (["update", "x", "--payload", "9" * 5000], 2, "--payload has a number of more than 4,300"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(arguments, exit_code, says):
