@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,11 @@ class Seen:
             there = self._changed.wait_for(lambda: len(self.of(kind)) >= count, PATIENCE)
         assert there, f"{len(self.of(kind))} of {count} {kind.__name__} came"
         return self.of(kind)
+
+
+def memory_url() -> str:
+    """The URL of an empty store in memory; one by another's name would have the other's runs."""
+    return f"memory://{uuid.uuid4()}"
 
 
 def a_poller(url: Any, type_prefixes: list[str] | None = None, **options: Any) -> IntentPoller:

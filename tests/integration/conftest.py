@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from servers import Unavailable, known_servers, servers_here
+from workers import memory_url
 
 from simpleworkflow import Client, migrate
 
@@ -22,7 +22,7 @@ def store_url(request: pytest.FixtureRequest, _running: None) -> Iterator[str]:
     """The URL of an empty store with its tables: in memory, and on real servers by each driver."""
     server, scheme = request.param
     if server is None:
-        yield f"memory://{uuid.uuid4()}"
+        yield memory_url()
         return
     try:
         server.start()

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from servers import schema_of, without_schema
+from workers import memory_url
 
 from simpleworkflow import IntentPoller, cli
 from simpleworkflow.embedded import EmbeddedPostgres
@@ -349,7 +349,7 @@ def test_the_demo_runs_in_memory(folder):
 
 def test_the_demo_answers_in_json():
     """Standard output has the answer and nothing else."""
-    result = call("demo", "--store", f"memory://{uuid.uuid4()}", "--json")
+    result = call("demo", "--store", memory_url(), "--json")
     assert result.exit_code == 0
     answer = json.loads(result.stdout)
     assert answer["seconds"] > 0

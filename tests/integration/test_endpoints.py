@@ -7,7 +7,6 @@ import os
 import socket
 import struct
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 from proxy import Proxy
-from workers import PATIENCE, Seen, a_poller, met, until, working
+from workers import PATIENCE, Seen, a_poller, memory_url, met, until, working
 
 from simpleworkflow import Client, PrometheusMetrics, UsageError, endpoints, migrate, serve_metrics
 from simpleworkflow.backends.memory import MemoryStore
@@ -91,7 +90,7 @@ def test_a_process_is_alive_and_its_worker_ready_while_it_works(server, metrics)
     missing = (503, "1 of 1 workers are not at work\n")
     assert ask(server, "/readyz") == missing
     assert ask(server, "/healthz") == (200, "alive\n")
-    with working(a_worker(f"memory://{uuid.uuid4()}", metrics)):
+    with working(a_worker(memory_url(), metrics)):
         until(is_ready(server))
         assert ask(server, "/readyz") == (200, "ready: w\n")
         assert ask(server, "/healthz") == (200, "alive\n")
@@ -206,7 +205,7 @@ def test_a_worker_that_wants_no_more_runs_stays_ready(server, metrics, registry,
 
 def test_every_worker_has_to_be_ready(registry, metrics):
     """As many as were asked for, by their names; a line for each that is not."""
-    first, second = (a_worker(f"memory://{uuid.uuid4()}", metrics, worker_id=name) for name in "ab")
+    first, second = (a_worker(memory_url(), metrics, worker_id=name) for name in "ab")
     with serve_metrics(0, registry=registry, workers=2) as server:
         with working(first):
             until(lambda: ask(server, "/readyz") == (503, "1 of 2 workers are not at work\n"))
@@ -229,7 +228,7 @@ def test_more_workers_than_were_asked_for_have_to_be_ready_too(registry, metrics
 
     with (
         serve_metrics(0, registry=registry, workers=1) as server,
-        working(a_worker(f"memory://{uuid.uuid4()}", metrics, worker_id="a")),
+        working(a_worker(memory_url(), metrics, worker_id="a")),
         working(a_worker(Failing(), metrics, worker_id="b")),
     ):
         until(lambda: ask(server, "/readyz") == (200, "ready: a, b\n"))

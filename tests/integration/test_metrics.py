@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from samples import QUICK
-from workers import AT_ONCE, PATIENCE, Seen, a_poller, met, python, until, working
+from workers import AT_ONCE, PATIENCE, Seen, a_poller, memory_url, met, python, until, working
 
 from simpleworkflow import Client, LeaseLost, PrometheusMetrics, UsageError, open_store
 from simpleworkflow.backends.memory import MemoryStore
@@ -232,7 +231,7 @@ def test_late_attempts_share_a_series(store, metrics, read):
 
 def test_failures_are_there_before_the_first(metrics, read):
     """So that the first one is a change, which a rate sees; of what was registered alone."""
-    poller = a_poller(f"memory://{uuid.uuid4()}", metrics=metrics, type_prefixes=["a.%"])
+    poller = a_poller(memory_url(), metrics=metrics, type_prefixes=["a.%"])
     for pattern in ("a.b.v1", "a.c.%", "b.v1"):
         poller.register_executor(pattern, lambda run: None)
     assert poller.drain(PATIENCE) == 0
@@ -651,7 +650,7 @@ def test_a_worker_tells_when_it_was_last_heard(store_url, metrics, read):
 def test_the_first_look_waits_for_no_time(metrics, read, monkeypatch):
     """A worker is seen at work as soon as it has polled, however rarely it is looked at."""
     monkeypatch.setattr(sampler, "EVERY", 3600)
-    poller = a_poller(f"memory://{uuid.uuid4()}", metrics=metrics, lease_duration=20_000)
+    poller = a_poller(memory_url(), metrics=metrics, lease_duration=20_000)
     poller.register_executor("t.v1", lambda run: None)
     with working(poller):
         until(lambda: read("worker_ready_until_timestamp", worker_id="w"))
@@ -663,7 +662,7 @@ def test_a_worker_is_looked_at_as_often_as_it_beats(monkeypatch):
     """What is told of it holds until the next time, however short its lease is."""
     monkeypatch.setattr(sampler, "EVERY", 3600)
     seen = Seen()
-    poller = a_poller(f"memory://{uuid.uuid4()}", observers=[seen], lease_duration=1)
+    poller = a_poller(memory_url(), observers=[seen], lease_duration=1)
     poller.register_executor("t.v1", lambda run: None)
     with working(poller):
         seen.wait(WorkerSampled, 3)
@@ -766,7 +765,7 @@ def test_a_registry_has_one_collector(metrics, registry, read):
     """A second one is refused in a sentence, and the first goes on."""
     with pytest.raises(UsageError, match="make one PrometheusMetrics for it, and give that to"):
         PrometheusMetrics(registry)
-    poller = a_poller(f"memory://{uuid.uuid4()}", metrics=metrics)
+    poller = a_poller(memory_url(), metrics=metrics)
     poller.register_executor("t.v1", lambda run: None)
     poller.drain(PATIENCE)
     assert read("run_claimed_total", type="t.v1") == 0

@@ -8,7 +8,6 @@ import json
 import re
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.semconv.attributes import error_attributes
 from opentelemetry.semconv.schemas import Schemas
-from workers import AT_ONCE, PATIENCE, Seen, a_poller, met, python, until, working
+from workers import AT_ONCE, PATIENCE, Seen, a_poller, memory_url, met, python, until, working
 
 from simpleworkflow import (
     AsyncClient,
@@ -82,7 +81,7 @@ def traced() -> Traced:
 
 @pytest.fixture
 def url() -> str:
-    return f"memory://{uuid.uuid4()}"
+    return memory_url()
 
 
 def place(span: dict[str, Any]) -> tuple[str, str]:

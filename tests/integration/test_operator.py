@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from servers import schema_of, without_schema
-from workers import PATIENCE, Seen, a_poller, met, working
+from workers import PATIENCE, Seen, a_poller, memory_url, met, working
 
 from simpleworkflow import Answer, Client, IntentPoller, Operator, UsageError, migrate, open_store
 from simpleworkflow.backends.memory import MemoryStore
@@ -376,7 +376,7 @@ def test_a_worker_with_a_retention_needs_no_further_connection(one_database_url)
 @pytest.mark.parametrize("where", ["memory", "postgresql"])
 def test_a_retry_wakes_an_idle_worker(request, where):
     """It hears of it at once, like of a submit."""
-    url = f"memory://{uuid.uuid4()}"
+    url = memory_url()
     if where == "postgresql":
         url = request.getfixturevalue("one_database_url")
     migrate(url)

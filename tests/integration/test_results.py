@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from workers import AT_ONCE, PATIENCE, a_poller, met, working
+from workers import AT_ONCE, PATIENCE, a_poller, memory_url, met, working
 
 from simpleworkflow import (
     Client,
@@ -108,7 +107,7 @@ def test_an_unknown_run_is_not_waited_for(client):
 @pytest.mark.parametrize("timeout", [-1, "5", float("nan"), timedelta(-1), [], True])
 def test_a_timeout_that_is_none_is_refused(timeout):
     """By its name."""
-    with Client(f"memory://{uuid.uuid4()}") as client:
+    with Client(memory_url()) as client:
         run_id = client.submit("t.v1", {}).id
         for ask in (client.wait, client.result):
             with pytest.raises(UsageError, match=r"^timeout="):
@@ -117,7 +116,7 @@ def test_a_timeout_that_is_none_is_refused(timeout):
 
 def test_a_clock_that_stands_still_does_not_hold_up_who_waits():
     """The timeout is the caller's own time, and the end of a run wakes at once."""
-    store = open_store(f"memory://{uuid.uuid4()}", clock=FakeClock())
+    store = open_store(memory_url(), clock=FakeClock())
     client, poller = Client(store), a_poller(store)
     poller.register_executor("t.v1", lambda run: run.payload)
     run_id = client.submit("t.v1", 7).id
@@ -224,7 +223,7 @@ class AStoreWithoutMore:
     """A third party's store, which has what a Store must have and nothing besides."""
 
     def __init__(self) -> None:
-        store = open_store(f"memory://{uuid.uuid4()}")
+        store = open_store(memory_url())
         for name in ("submit", "claim", "extend", "settle", "rescue", "cancel", "get", "close"):
             setattr(self, name, getattr(store, name))
 
